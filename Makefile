@@ -1,0 +1,61 @@
+# make            build/gcc-release/ingot        make check    every test
+# make help       every target                   make SAN=address,undefined check
+CC      := $(if $(filter default,$(origin CC)),gcc,$(CC))
+MODE    ?= release
+SAN     ?=
+comma   := ,
+BUILD   := build/$(notdir $(CC))-$(MODE)$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+BIN     := $(BUILD)/ingot
+PREFIX  ?= /usr/local
+PKGS    := zlib libarchive libcjson libcrypto
+
+# The library is everything in the folders but cmd*.c; the program adds cli/ and the cmd*.c.
+FOLDERS := format quantize convert verify runtime
+ALL_SRC := $(wildcard $(FOLDERS:%=%/*.c))
+CMD_SRC := $(foreach d,$(FOLDERS),$(wildcard $(d)/cmd*.c)) $(wildcard cli/*.c)
+LIB_SRC := $(filter-out $(CMD_SRC),$(ALL_SRC))
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
+CMD_OBJ := $(CMD_SRC:%.c=$(BUILD)/%.o)
+TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
+TOOLS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tool_*.c samples/*.c))
+
+# No -march=native (a build must run on its neighbour) and no -ffast-math (NaN checks must
+# work). -ffp-contract=off keeps every kernel and both compilers bit-equal.
+CFLAGS  ?= $(if $(filter debug,$(MODE)),-O0 -g,-O2 -g)
+WARN    := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
+override CFLAGS += -std=c17 -ffp-contract=off -fno-strict-aliasing -fPIE $(WARN) \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-fstack-protector-strong)
+override CPPFLAGS += -I. -D_GNU_SOURCE $(if $(SAN)$(filter debug,$(MODE)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) \
+	$(shell pkg-config --cflags $(PKGS))
+override LDFLAGS += -pie -Wl,-z,relro,-z,now
+LDLIBS  += $(shell pkg-config --libs $(PKGS)) -lm -pthread
+
+.PHONY: all check clean help tools
+all: $(BIN)                 ## build the program
+
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/libingot.a: $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BIN): $(CMD_OBJ) $(BUILD)/libingot.a
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+$(TESTS) $(TOOLS): %: %.o $(BUILD)/libingot.a
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+tools: $(TOOLS)             ## generators of samples and fixtures
+
+check: $(BIN) $(TESTS) $(TOOLS)   ## unit and command-line tests
+	@BIN=$(BIN) BUILD=$(BUILD) tests/run.sh $(TESTS)
+
+clean:                      ## remove build/
+	rm -rf build
+
+help:                       ## this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST)
+
+-include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(TESTS:=.d) $(TOOLS:=.d)

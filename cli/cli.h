@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cli.h - the part that talks to people: options, usage, error lines, progress. Only cli/ and the
+ * cmd*.c files see it.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <stdio.h>
+
+#include "format/base.h"
+
+/* Options that every command takes. */
+struct cli {
+	unsigned threads;	/* -t, --threads: default processors online */
+	uint64_t max_memory;	/* --max-memory: default 1 GiB */
+	const char *json;	/* --json FILE, "-" = standard output, or NULL */
+	bool quiet, no_progress, verbose;
+};
+
+enum opt_kind { OPT_FLAG /* bool */, OPT_STR /* const char * */, OPT_U64 /* uint64_t */,
+		OPT_SIZE /* uint64_t with K, M, G */, OPT_DOUBLE, OPT_LIST /* struct opt_list */ };
+struct opt_list { const char **v; size_t n; };
+struct opt {
+	const char *name;	/* without the dashes; NULL ends the table */
+	char letter;		/* 0 if none */
+	enum opt_kind kind;
+	void *value;
+	const char *arg;	/* how help names the value; NULL for flags */
+	const char *help;
+};
+struct command {
+	const char *name, *args, *summary;
+	int (*run)(const struct command *self, int argc, char **argv);
+};
+extern const struct command commands[];	/* ends with name NULL */
+
+/* Options and arguments in any order, "--" ends options. Returns -1 to go on, else an exit code
+ * (--help: 0, usage errors: 2, both already printed). args points into argv, *n_args of them,
+ * min_args..max_args allowed. */
+int cli_parse(struct cli *c, const struct command *cmd, const struct opt *opts, int argc, char **argv,
+	      int min_args, int max_args, char ***args, int *n_args);
+/* "ingot: MESSAGE" (escaped) on standard error; returns the exit code of e. */
+int cli_fail(const struct err *e);
+/* Each line of l as "ingot: LINE" (escaped) on standard error, unless quiet. */
+void cli_notes(const struct cli *c, const struct log *l);
+/* Escaped copy of s in a static ring of buffers, for printf. */
+const char *cli_esc(struct str s);
+const char *cli_escz(const char *s);
+
+/* --json: the file is opened by cli_json_open before work starts, so that a bad path costs
+ * nothing; cli_json_write prints the document and frees it. Without --json both do nothing
+ * (the document is freed). Text results are left out of standard output when it takes the JSON:
+ * print them through cli_out(). */
+struct cJSON;
+enum status cli_json_open(struct cli *c, struct err *e) MUST_USE;
+enum status cli_json_write(struct cli *c, struct cJSON *doc, struct err *e) MUST_USE;
+FILE *cli_out(const struct cli *c);	/* standard output, or /dev/null under --json - */
+
+/* Progress on standard error: a line that repaints on a terminal, one every 10 s elsewhere. */
+struct progress { struct cli *cli; const char *verb; uint64_t total; double started, shown; bool active, terminal; };
+void progress_begin(struct progress *p, struct cli *c, const char *verb, uint64_t total_bytes);
+/* Callable from one thread at a time; what is the current tensor or file (may be NULL). */
+void progress_update(struct progress *p, uint64_t done, const char *what);
+void progress_end(struct progress *p);
+
+/* SIGINT and SIGTERM set this to the signal's number; long loops look at it. */
+extern volatile int stop_signal;
+void cli_catch_signals(void);
+
+int cmd_inspect(const struct command *self, int argc, char **argv);
+int cmd_convert(const struct command *self, int argc, char **argv);
+int cmd_verify(const struct command *self, int argc, char **argv);
+int cmd_perplexity(const struct command *self, int argc, char **argv);
+
+#endif
