@@ -125,6 +125,7 @@ struct checkpoint {
 	const struct st_tensor **by_name;	/* owned; all tensors, sorted by name */
 	size_t n_tensors;
 };
+#define CHECKPOINT_NONE ((struct checkpoint){ .dir = SOURCE_DIR_NONE })
 /* Sharded (with index) or a single model.safetensors. Reads and checks every shard header, index
  * and digest records; reads no tensor data. digests_file (may be NULL): sha256sum form. Problems
  * that come in numbers (missing shards, index against headers) are listed in notes. */
