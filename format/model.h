@@ -97,8 +97,7 @@ enum role_class {
 	CLASS_SMALL,	/* norms, biases, sinks, scales, positions, hyper-connections: F32 */
 	CLASS_IDS,	/* table of expert ids: I32 */
 };
-struct role_info { const char *gguf; enum role_class class; const char *label; };
-const struct role_info *role_info(enum role r);
+enum role_class role_class(enum role r);
 
 enum { LAYER_NONE = UINT32_MAX };
 /* One tensor of the model, as the GGUF holds it. */
