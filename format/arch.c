@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DIM_MAX = 1 << 22, COUNT_MAX = 1 << 16 };
+enum { DIM_MAX = 1 << 22, COUNT_MAX = 1 << 16, USED_MAX = 256 };
 
 static enum status refuse(struct err *e, const char *path, const char *why, double value)
 {
@@ -50,7 +50,7 @@ static enum status check(const struct arch *a, const char *path, struct err *e)
 	if (!a->n_embd || !a->n_vocab || !a->n_head || !a->head_dim || !a->q_lora || !a->o_lora || !a->n_ctx ||
 	    !a->n_expert || !a->n_expert_used || !a->n_ff_exp || !a->window)
 		return refuse(e, path, "a dimension is zero", 0);
-	if (a->n_expert_used > a->n_expert)
+	if (a->n_expert_used > a->n_expert || a->n_expert_used > USED_MAX)
 		return refuse(e, path, "more experts used than there are", a->n_expert_used);
 	if (a->n_expert_shared != 1)
 		return err_set(e, ERR_UNSUPPORTED, "%s: %u shared experts; one is known", path,
@@ -139,7 +139,7 @@ static void read_dims(struct config *c, struct arch *a)
 	a->o_groups = config_u32(c, "o_groups", 1, COUNT_MAX);
 	a->o_lora = config_u32(c, "o_lora_rank", 1, DIM_MAX);
 	a->n_expert = config_u32(c, "n_routed_experts", 1, COUNT_MAX);
-	a->n_expert_used = config_u32(c, "num_experts_per_tok", 1, COUNT_MAX);
+	a->n_expert_used = config_u32(c, "num_experts_per_tok", 1, USED_MAX);
 	a->n_expert_shared = config_u32_or(c, "n_shared_experts", 0, COUNT_MAX, 1);
 	a->n_ff_exp = config_u32(c, "moe_intermediate_size", 1, DIM_MAX);
 	a->n_hash_layer = config_u32_or(c, "num_hash_layers", 0, ARCH_MAX_LAYERS, 0);
