@@ -4,8 +4,9 @@
  *
  * The seal's keys come last in the metadata and have fixed sizes, so the header's length, and with
  * it every offset, is known now; the digests are stored into the header's buffer as they become
- * known. Alignment is 4096, so that most of the file can be written past the page cache and mapped
- * by pages. Nothing in the header depends on the path, the time or the machine.
+ * known. Alignment is GGUF's default of 32: larger ones load everywhere, but llama-quantize and
+ * llama-gguf-split write unreadable files from such input. Nothing in the header depends on the
+ * output's path, the time or the machine.
  */
 #include "convert/convert.h"
 
@@ -13,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALIGNMENT 4096u
+enum { ALIGNMENT = 32 };
 
 /* llama.cpp's numbers for general.file_type: informational, named after the experts' type. */
 static uint32_t file_type(const struct plan_output *out)
@@ -52,9 +53,9 @@ static void size_label(const struct plan *p, char *out, size_t cap)
 			experts += n;
 	}
 	double one = total - experts + experts / a->n_expert;
-	const char *unit = one >= 1e9 ? "B" : one >= 1e6 ? "M" : "K";
-	double v = one / (one >= 1e9 ? 1e9 : one >= 1e6 ? 1e6 : 1e3);
-	snprintf(out, cap, v >= 100 ? "%ux%.0f%s" : "%ux%.1f%s", a->n_expert, v, unit);
+	const char *unit = one >= 1e12 ? "T" : one >= 1e9 ? "B" : one >= 1e6 ? "M" : "K";
+	double v = one / (one >= 1e12 ? 1e12 : one >= 1e9 ? 1e9 : one >= 1e6 ? 1e6 : 1e3);
+	snprintf(out, cap, v >= 9.5 ? "%ux%.0f%s" : "%ux%.1f%s", a->n_expert, v, unit);
 }
 
 static const char *model_name(const struct arch *a)
@@ -84,7 +85,6 @@ static void put_general(const struct plan *p, const struct plan_output *out, con
 	gguf_put_str(w, "general.size_label", z(label));
 	gguf_put_u32(w, "general.quantization_version", 2);
 	gguf_put_u32(w, "general.file_type", file_type(out));
-	gguf_put_u32(w, "general.alignment", ALIGNMENT);
 	if (d->repo[0]) {
 		snprintf(url, sizeof url, "https://huggingface.co/%s", d->repo);
 		gguf_put_str(w, "general.source.repo_url", z(url));
