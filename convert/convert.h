@@ -135,7 +135,7 @@ struct pipeline_options {
 	unsigned threads;
 	uint64_t max_memory;
 	volatile int *stop;		/* a signal's number ends the run (ERR_STOPPED) */
-	void (*progress)(void *arg, uint64_t done, const char *tensor);
+	void (*progress)(void *arg, uint64_t done, uint64_t total, const char *tensor);
 	void *arg;
 };
 /* Converts every unit of the plan into the open outputs, fills in chunk digests and the SHA-256 of

@@ -222,7 +222,8 @@ static void watch(struct pipeline *q)
 		}
 		if (q->o->progress) {
 			pthread_mutex_unlock(&q->lock);
-			q->o->progress(q->o->arg, atomic_load(&q->bytes_done), now);
+			q->o->progress(q->o->arg, atomic_load(&q->bytes_done), q->c.p->source_bytes,
+					now);
 			pthread_mutex_lock(&q->lock);
 		}
 	}

@@ -10,9 +10,12 @@
 #include "cli/cli.h"
 #include "verify/verify.h"
 
-static void show(void *arg, uint64_t done, const char *what)
+static void show(void *arg, uint64_t done, uint64_t total)
 {
-	progress_update(arg, done, what);
+	struct progress *p = arg;
+
+	p->total = total;
+	progress_update(p, done, NULL);
 }
 
 static cJSON *source_json(const struct source_report *r, const char *path)
@@ -69,8 +72,8 @@ static enum status run_source(struct cli *c, const char *path, const char *diges
 	enum status st;
 
 	progress_begin(&p, c, "verify", 0);
-	p.active = p.active && p.terminal && false;	/* the total is not known before the list is */
-	o->progress = NULL;
+	o->progress = show;
+	o->arg = &p;
 	st = verify_source(&r, path, digests, strict, o, notes, e);
 	progress_end(&p);
 	if (r.n) {

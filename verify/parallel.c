@@ -49,7 +49,7 @@ static void *run(void *p)
 	return NULL;
 }
 
-static void watch(struct crew *c, volatile const uint64_t *bytes_done)
+static void watch(struct crew *c, const uint64_t *bytes_done, uint64_t bytes)
 {
 	pthread_mutex_lock(&c->lock);
 	while (c->n_running > 0) {
@@ -61,14 +61,14 @@ static void watch(struct crew *c, volatile const uint64_t *bytes_done)
 		t.tv_nsec %= 1000000000;
 		pthread_cond_timedwait(&c->changed, &c->lock, &t);
 		if (c->o->progress)
-			c->o->progress(c->o->arg, __atomic_load_n(bytes_done, __ATOMIC_RELAXED), NULL);
+			c->o->progress(c->o->arg, __atomic_load_n(bytes_done, __ATOMIC_RELAXED), bytes);
 	}
 	pthread_mutex_unlock(&c->lock);
 }
 
 enum status verify_parallel(uint64_t n, enum status (*task)(void *arg, uint64_t i, struct verify_worker *w,
 							    struct err *e),
-			    void *arg, const struct verify_options *o, volatile const uint64_t *bytes_done,
+			    void *arg, const struct verify_options *o, const uint64_t *bytes_done, uint64_t bytes,
 			    struct err *e)
 {
 	struct crew c = { .n = n, .task = task, .arg = arg, .o = o };
@@ -90,7 +90,7 @@ enum status verify_parallel(uint64_t n, enum status (*task)(void *arg, uint64_t 
 			break;
 		}
 	}
-	watch(&c, bytes_done);
+	watch(&c, bytes_done, bytes);
 	for (unsigned i = 0; i < started; i++)
 		pthread_join(threads[i], NULL);
 	free(threads);

@@ -6,7 +6,6 @@
  * by the root, the padding by the rule that it is zero, and nothing may follow the last tensor. So
  * a flipped bit shows wherever it is, and in the data it names tensor, expert and byte range.
  */
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -233,7 +232,7 @@ enum status verify_sealed(struct sealed_report *r, const struct file *f, const s
 	r->size_differs = r->seal.file_size != f->id.size;
 	TRY(lay_out(&c, e));
 	TRY(check_header(&c, e));
-	TRY(verify_parallel(r->seal.n_chunks, check_chunk, &c, o, &c.done, e));
+	TRY(verify_parallel(r->seal.n_chunks, check_chunk, &c, o, &c.done, f->id.size, e));
 	TRY(check_padding(&c, e));
 	TRY(list_damage(&c, e));
 	TRY(file_unchanged(f, e));

@@ -25,7 +25,7 @@ struct inventory {
 	struct source_file *open;	/* owned; one a result, fd -1 where it is not open */
 	size_t cap;
 	struct log *notes;
-	uint64_t done;
+	uint64_t done, total;
 };
 
 static int by_name(const void *a, const void *b)
@@ -173,7 +173,7 @@ static enum status open_all(struct inventory *v, struct err *e)
 		enum status st = source_file_open(&v->open[i], &v->dir, x->name, &missing, v->notes, &why);
 
 		if (st == OK) {
-			x->bytes = v->open[i].file.id.size;
+			v->total += x->bytes = v->open[i].file.id.size;
 			x->expected = v->open[i].expected;
 			x->anchor = v->open[i].anchor;
 		} else if (st == ERR_NOMEM || (st == ERR_IO && !missing)) {
@@ -222,7 +222,7 @@ enum status verify_source(struct source_report *r, const char *path, const char 
 		TRY(add(&v, v.dir.digests.lines[i].name, e));
 	drop_repeats(r);
 	TRY(open_all(&v, e));
-	TRY(verify_parallel(r->n, check_file, &v, o, &v.done, e));
+	TRY(verify_parallel(r->n, check_file, &v, o, &v.done, v.total, e));
 	memcpy(r->commit, v.dir.commit, sizeof r->commit);
 	memcpy(r->repo, v.dir.repo, sizeof r->repo);
 	st = verdict(r, path, strict, e);

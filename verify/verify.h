@@ -13,7 +13,7 @@
 struct verify_options {
 	unsigned threads;
 	volatile int *stop;
-	void (*progress)(void *arg, uint64_t done, const char *what);
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
 };
 
@@ -71,7 +71,7 @@ enum { VERIFY_BUFFER = 256 << 10 };
 struct verify_worker { struct sha256 hash; uint8_t *buf; };
 enum status verify_parallel(uint64_t n, enum status (*task)(void *arg, uint64_t i, struct verify_worker *w,
 							    struct err *e),
-			    void *arg, const struct verify_options *o, volatile const uint64_t *bytes_done,
+			    void *arg, const struct verify_options *o, const uint64_t *bytes_done, uint64_t bytes,
 			    struct err *e) MUST_USE;
 
 #endif
