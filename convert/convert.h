@@ -100,6 +100,9 @@ struct plan {
 enum status plan_build(struct plan *p, const struct checkpoint *c, const struct arch *a,
 		       const struct vocab *v, const struct plan_options *o, struct log *problems,
 		       struct log *notes, struct err *e) MUST_USE;
+/* Bytes that output `number` would have by another recipe. */
+enum status plan_size(const struct plan *p, size_t number, const struct recipe *r, uint64_t *bytes,
+		      struct err *e) MUST_USE;
 void plan_close(struct plan *p);
 /* layout.c: offsets, chunks and the header of one output. */
 enum status layout_output(struct plan *p, struct plan_output *out, const struct vocab *v,

@@ -171,6 +171,19 @@ static void warn_if_wasteful(const struct plan_tensor *t, const struct source_la
 			t->want.name, dtype_info(t->type)->name, (double)t->bytes / (double)t->source_bytes);
 }
 
+static enum status size_tensor(struct plan_tensor *t, struct err *e)
+{
+	uint64_t rows = 1, row = t->want.shape[t->want.n_dims - 1];
+
+	for (unsigned d = 0; d + 1 < t->want.n_dims; d++)
+		if (!u64_mul(rows, t->want.shape[d], &rows))
+			return err_set(e, ERR_FORMAT, "tensor %s: too large", t->want.name);
+	if (!dtype_bytes(t->type, rows, row, &t->bytes))
+		return err_set(e, ERR_UNSUPPORTED, "tensor %s: rows of %llu elements do not divide into blocks of "
+			       "%s", t->want.name, (unsigned long long)row, dtype_info(t->type)->name);
+	return OK;
+}
+
 static enum status choose_types(struct plan *p, struct plan_output *out, const struct recipe *recipe,
 				struct log *notes, struct err *e)
 {
@@ -179,18 +192,9 @@ static enum status choose_types(struct plan *p, struct plan_output *out, const s
 
 	for (size_t i = 0; i < out->n_tensors; i++) {
 		struct plan_tensor *t = &out->tensors[i];
-		uint64_t rows = 1;
 
-		if (choose_type(p, t, recipe, &kept, notes, e) != OK)
+		if (choose_type(p, t, recipe, &kept, notes, e) != OK || size_tensor(t, e) != OK)
 			return e->status;
-		for (unsigned d = 0; d + 1 < t->want.n_dims; d++)
-			if (!u64_mul(rows, t->want.shape[d], &rows))
-				return err_set(e, ERR_FORMAT, "tensor %s: too large", t->want.name);
-		if (!dtype_bytes(t->type, rows, t->want.shape[t->want.n_dims - 1], &t->bytes))
-			return err_set(e, ERR_UNSUPPORTED, "tensor %s: rows of %llu elements do not divide into "
-				       "blocks of %s", t->want.name,
-				       (unsigned long long)t->want.shape[t->want.n_dims - 1],
-				       dtype_info(t->type)->name);
 		warn_if_wasteful(t, &p->matrices[t->first_matrix].l, &wasteful, notes);
 	}
 	if (kept.n)
@@ -385,6 +389,30 @@ enum status plan_build(struct plan *p, const struct checkpoint *c, const struct 
 	}
 	TRY(order_feeds(p, e));
 out:
+	return st;
+}
+
+enum status plan_size(const struct plan *p, size_t number, const struct recipe *r, uint64_t *bytes,
+		      struct err *e)
+{
+	const struct plan_output *out = &p->out[number];
+	struct kept kept = { 0 };
+	struct log ignored = { 0 };
+	enum status st = OK;
+
+	*bytes = out->header.len;
+	for (size_t i = 0; i < out->n_tensors && st == OK; i++) {
+		struct plan_tensor t = out->tensors[i];
+		uint64_t padded;
+
+		st = choose_type(p, &t, r, &kept, &ignored, e);
+		if (st == OK)
+			st = size_tensor(&t, e);
+		if (st == OK && (!u64_round_up(t.bytes, out->header.alignment, &padded) ||
+				 !u64_add(*bytes, padded, bytes)))
+			st = err_set(e, ERR_FORMAT, "tensor %s: too large", t.want.name);
+	}
+	log_close(&ignored);
 	return st;
 }
 
