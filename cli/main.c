@@ -75,6 +75,7 @@ int main(int argc, char **argv)
 	const struct command *c;
 
 	signal(SIGPIPE, SIG_IGN);	/* a closed progress pipe must not stop hours of work */
+	signal(SIGXFSZ, SIG_IGN);	/* a size limit is an error message, not a death */
 	if (argc < 2) {
 		list_commands(stderr);
 		return 2;
