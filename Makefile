@@ -23,14 +23,14 @@ TOOLS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tool_*.c samples/*.c))
 # work). -ffp-contract=off keeps every kernel and both compilers bit-equal.
 CFLAGS  ?= $(if $(filter debug,$(MODE)),-O0 -g,-O2 -g)
 WARN    := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
-override CFLAGS += -std=c17 -ffp-contract=off -fno-strict-aliasing -fPIE $(WARN) \
+override CFLAGS += $(if $(WERROR),-Werror) -std=c17 -ffp-contract=off -fno-strict-aliasing -fPIE $(WARN) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-fstack-protector-strong)
 override CPPFLAGS += -I. -D_GNU_SOURCE $(if $(SAN)$(filter debug,$(MODE)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) \
 	$(shell pkg-config --cflags $(PKGS))
 override LDFLAGS += -pie -Wl,-z,relro,-z,now
 LDLIBS  += $(shell pkg-config --libs $(PKGS)) -lm -pthread
 
-.PHONY: all check clean help tools
+.PHONY: all check bench lint clean help tools install uninstall
 all: $(BIN)                 ## build the program
 
 $(BUILD)/%.o: %.c Makefile
@@ -49,8 +49,21 @@ $(TESTS) $(TOOLS): %: %.o $(BUILD)/libingot.a
 
 tools: $(TOOLS)             ## generators of samples and fixtures
 
-check: $(BIN) $(TESTS) $(TOOLS)   ## unit and command-line tests
+check: lint $(BIN) $(TESTS) $(TOOLS)   ## unit and command-line tests
 	@BIN=$(BIN) BUILD=$(BUILD) tests/run.sh $(TESTS)
+
+lint:                       ## include layering, banned calls
+	@tests/lint.sh
+
+bench: $(BIN) tools         ## speed beside this machine's ceilings (40 GB of scratch, minutes)
+	@BIN=$(BIN) BUILD=$(BUILD) tests/bench.sh
+
+install: $(BIN)             ## DESTDIR and PREFIX honoured
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/
+
+uninstall:                  ## remove what install put
+	rm -f $(DESTDIR)$(PREFIX)/bin/ingot
 
 clean:                      ## remove build/
 	rm -rf build

@@ -344,19 +344,20 @@ static const char *text(const cJSON *o, const char *key)
 	return v && cJSON_IsString(v) ? v->valuestring : "";
 }
 
-/* Three significant digits with a unit: 284B, 13.3B, 147 GB. */
+/* Three significant digits: 284B and 13.3B for counts, 147 GB where a unit is given. */
 static const char *scaled(double v, const char *unit)
 {
+	static const char *const counts[] = { "", "K", "M", "B", "T", "P" };
+	static const char *const units[] = { " ", " K", " M", " G", " T", " P" };
 	static char ring[8][32];
 	static unsigned next;
 	char *b = ring[next++ % 8];
-	const char *prefix = "\0K\0M\0G\0T\0P";
 	int k = 0;
 
 	for (; v >= 999.5 && k < 5; k++)
 		v /= 1000;
-	snprintf(b, sizeof ring[0], "%.*f%s%s%s", v >= 99.5 || k == 0 ? 0 : v >= 9.95 ? 1 : 2, v,
-		 *unit ? " " : "", *unit || k != 3 ? &prefix[2 * k] : "B", unit);
+	snprintf(b, sizeof ring[0], "%.*f%s%s", v >= 99.5 || k == 0 ? 0 : v >= 9.95 ? 1 : 2, v,
+		 *unit ? units[k] : counts[k], unit);
 	return b;
 }
 

@@ -162,6 +162,7 @@ static void buffers_close(struct worker_buffers *b)
 	free(b->aux);
 	free(b->scratch);
 	sha256_close(&b->hash);
+	sha256_close(&b->leaf);
 }
 
 static enum status buffers_open(struct worker_buffers *b, const struct unit_sizes *s, struct err *e)
@@ -178,7 +179,7 @@ static enum status buffers_open(struct worker_buffers *b, const struct unit_size
 	b->scratch = mem_new(TRANSFER_SCRATCH, sizeof *b->scratch, "a worker's numbers", e);
 	if (!b->in || !b->aux || !b->scratch)
 		return e->status;
-	return sha256_open(&b->hash, e);
+	return sha256_open(&b->hash, e) == OK ? sha256_open(&b->leaf, e) : e->status;
 }
 
 static void *worker(void *arg)

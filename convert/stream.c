@@ -16,14 +16,20 @@ static const struct plan_tensor *tensor_of(const struct plan *p, const struct fe
 	return &p->out[f->output].tensors[f->tensor];
 }
 
-/* Reads [s->pos, s->pos + n) to `to` and hashes it. */
+/* Reads [s->pos, s->pos + n) to `to` and hashes it, in pieces that are still in the cache then. */
 static enum status read_on(struct shard_stream *s, const struct conversion *c, uint8_t *to, uint64_t n,
 			   struct err *e)
 {
-	if (file_read(&c->p->ckpt->files[s->shard].file, to, (size_t)n, s->pos, e) != OK)
-		return e->status;
-	sha256_add(&s->hash, to, (size_t)n);
-	s->pos += n;
+	while (n > 0) {
+		size_t piece = (size_t)u64_min(n, STREAM_PIECE);
+
+		if (file_read(&c->p->ckpt->files[s->shard].file, to, piece, s->pos, e) != OK)
+			return e->status;
+		sha256_add(&s->hash, to, piece);
+		s->pos += piece;
+		to += piece;
+		n -= piece;
+	}
 	return OK;
 }
 

@@ -7,12 +7,15 @@
 
 #include "convert/convert.h"
 
+/* Source bytes handled at a time: what fits a core's own cache together with its result. */
+enum { STREAM_PIECE = 128 << 10 };
+
 /* What one worker owns. in and aux hold source bytes, out is aligned for direct writes. */
 struct worker_buffers {
 	uint8_t *in, *out, *aux;
 	float *scratch;
 	uint64_t in_bytes;
-	struct sha256 hash;
+	struct sha256 hash, leaf;	/* for tiles of aux tensors; of the chunk under way */
 };
 /* A shard on its way past: everything before pos has been hashed. One thread at a time. */
 struct shard_stream {

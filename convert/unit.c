@@ -40,20 +40,48 @@ static enum status read_scales(const struct conversion *c, const struct source_m
 			m->scale_off + s1 * width, b->aux, &run->scale, &b->hash, e);
 }
 
+/* Elements [e0, e1) of a run whose scales are at hand. */
+static struct source_run part_of(const struct source_run *run, uint64_t e0, uint64_t e1)
+{
+	struct source_run part = { .l = run->l, .e0 = e0, .e1 = e1 };
+	uint64_t b0, b1, s1;
+
+	source_weight_range(run->l, run->e0, e0, &b0, &b1);
+	source_scale_range(run->l, e0, e1, &part.s0, &s1);
+	part.weight = run->weight + (b1 - b0);
+	if (run->scale)
+		part.scale = run->scale + (part.s0 - run->s0) * dtype_info(run->l->scale_type)->bytes;
+	return part;
+}
+
+/* Piece by piece, each hashed while it is still in the cache. */
 static enum status make_single(const struct conversion *c, const struct plan_tensor *t,
 			       const struct source_matrix *m, const struct unit_range *r, uint8_t *to,
 			       struct worker_buffers *b, struct err *e)
 {
 	struct source_run run = { .l = &m->l, .weight = b->in, .e0 = r->e0, .e1 = r->e1 };
-	struct fault f;
+	bool ids = role_class(t->want.role) == CLASS_IDS;
+	const struct dtype_info *info = dtype_info(t->type);
+	uint64_t grain = ids ? m->l.cols : info->block, step = STREAM_PIECE / grain * grain;
+	uint64_t skip = r->skip, end = r->skip + r->bytes, at = 0;
 
+	step = step ? step : grain;
 	if (read_scales(c, m, &run, b, e) != OK)
 		return e->status;
-	if (role_class(t->want.role) == CLASS_IDS)
-		f = transfer_ids(&run, c->p->arch.n_expert, to);
-	else
-		f = transfer(&run, t->type, to, b->scratch);
-	return f.kind == FAULT_NONE ? OK : report(&f, c, m, t->type, e);
+	for (uint64_t e0 = r->e0; e0 < r->e1; e0 += step) {
+		struct source_run part = part_of(&run, e0, u64_min(e0 + step, r->e1));
+		struct fault f = ids ? transfer_ids(&part, c->p->arch.n_expert, to + at)
+				     : transfer(&part, t->type, to + at, b->scratch);
+
+		if (f.kind != FAULT_NONE)
+			return report(&f, c, m, t->type, e);
+		at = u64_min((part.e1 - r->e0) / info->block * info->bytes, end);
+		if (at > skip) {
+			sha256_add(&b->leaf, to + skip, (size_t)(at - skip));
+			skip = at;
+		}
+	}
+	return OK;
 }
 
 /* One part of a tensor whose rows join two sources: part k of each of the rows. */
@@ -63,20 +91,13 @@ static enum status make_part(const struct conversion *c, const struct plan_tenso
 {
 	const struct dtype_info *info = dtype_info(t->type);
 	uint64_t cols = m->l.cols, row0 = r->e0 / (2 * cols), row1 = r->e1 / (2 * cols);
-	uint64_t half = cols / info->block * info->bytes, b0, b1;
-	struct source_run all = { .l = &m->l, .e0 = row0 * cols, .e1 = row1 * cols };
+	uint64_t half = cols / info->block * info->bytes;
+	struct source_run all = { .l = &m->l, .weight = weight, .e0 = row0 * cols, .e1 = row1 * cols };
 
 	if (read_scales(c, m, &all, b, e) != OK)
 		return e->status;
 	for (uint64_t row = row0; row < row1; row++) {
-		struct source_run one = { .l = &m->l, .e0 = row * cols, .e1 = (row + 1) * cols };
-		uint64_t s1;
-
-		source_weight_range(&m->l, all.e0, one.e0, &b0, &b1);
-		source_scale_range(&m->l, one.e0, one.e1, &one.s0, &s1);
-		one.weight = weight + (b1 - b0);
-		if (all.scale)
-			one.scale = all.scale + (one.s0 - all.s0) * dtype_info(m->l.scale_type)->bytes;
+		struct source_run one = part_of(&all, row * cols, (row + 1) * cols);
 		struct fault f = transfer(&one, t->type, to + (row - row0) * 2 * half + k * half, b->scratch);
 		if (f.kind != FAULT_NONE)
 			return report(&f, c, m, t->type, e);
@@ -99,7 +120,10 @@ static enum status make_joined(const struct conversion *c, const struct plan_ten
 		     second->weight_off + b1, b->aux, &weight, &b->hash, e) != OK)
 		return e->status;
 	memcpy(b->in, weight, b1 - b0);		/* aux is needed for its scales */
-	return make_part(c, t, second, r, 1, b->in, to, b, e);
+	if (make_part(c, t, second, r, 1, b->in, to, b, e) != OK)
+		return e->status;
+	sha256_add(&b->leaf, to + r->skip, (size_t)r->bytes);
+	return OK;
 }
 
 enum status unit_make(struct unit *u, const struct conversion *c, uint32_t shard,
@@ -114,12 +138,11 @@ enum status unit_make(struct unit *u, const struct conversion *c, uint32_t shard
 	uint64_t off = t->off + seal_chunk(&t->chunks, chunk).off;
 	uint8_t *to = b->out + (off - u->range.skip) % OUTPUT_ALIGN, digest[SHA256_BYTES];
 
+	seal_leaf_start(&b->leaf);
 	if ((parts > 1 ? make_joined : make_single)(c, t, m, &u->range, to, b, e) != OK)
 		return e->status;
+	sha256_end(&b->leaf, digest);
 	u->bytes = to + u->range.skip;
-	seal_leaf_start(&b->hash);
-	sha256_add(&b->hash, u->bytes, (size_t)u->range.bytes);
-	sha256_end(&b->hash, digest);
 	for (size_t i = 0; i < u->n_feeds; i++) {
 		out = &c->p->out[f[i].output];
 		t = &out->tensors[f[i].tensor];
