@@ -1,0 +1,109 @@
+# Every kind of source there is converts, and every value arrives; what is not one is refused.
+. tests/cli/common.sh
+LOSSLESS=$SRC/$BUILD/tests/tool_lossless
+dims='--n-embd 128 --n-head 2 --head-dim 64 --n-rot 16 --q-lora 64 --o-groups 2 --o-lora 32 --n-ff-exp 64
+	--n-expert 4 --n-expert-used 2 --idx-head 2 --idx-dim 64 --n-vocab 320 --ratios 0,4,128 --n-hash 1 --fill noise'
+
+variant() {	# NAME OPTIONS...: makes, verifies, converts, compares
+	name=$1; shift
+	check "make $name" "$MAKE_CHECKPOINT" $name $dims "$@"
+	exits "verify $name" 0 "$INGOT" verify $name
+	exits "convert $name" 0 "$INGOT" convert $name -o $name.gguf
+	exits "seal of $name" 0 "$INGOT" verify $name.gguf
+	side=; [ ! -e mtp-$name.gguf ] || side=mtp-$name.gguf
+	exits "values of $name" 0 "$LOSSLESS" $name $name.gguf $side
+	exits "inspect $name" 0 "$INGOT" inspect $name
+}
+variant plain
+variant mtp --with-mtp
+check 'MTP is kept in a sidecar' test -s mtp-mtp.gguf
+variant base --base --with-mtp
+variant block32 --fp8-block 32
+variant base32 --base --fp8-block 32
+variant inv --scale-name weight_scale_inv
+variant u8 --fp4-dtype U8
+variant f4 --fp4-dtype F4
+variant i32 --ids I32
+variant single --single
+variant apart --scales-apart --shards 4
+variant transformers --naming transformers
+variant edge --edge --with-mtp
+variant wide --n-expert 33 --n-expert-used 5
+
+# the layout of the shards does not show in the tensors: same data, same root
+root() { "$INGOT" inspect "$1" | sed -n 's/^seal: *root \([0-9a-f]*\).*/\1/p'; }
+for other in inv u8 i32 single apart; do
+	check "$other has the same tensors as plain" test "$(root plain.gguf)" = "$(root $other.gguf)"
+done
+
+# a Hub cache
+check 'make a cache' "$MAKE_CHECKPOINT" hub $dims --cache --repo acme/tiny
+snapshot=$(echo hub/models--*/snapshots/*)
+exits 'verify a cache' 0 "$INGOT" verify "$snapshot"
+exits 'convert a cache' 0 "$INGOT" convert "$snapshot" -o cache.gguf
+exits 'inspect what came of it' 0 "$INGOT" inspect cache.gguf
+says 'the anchor is the blob name' '\(hub-cache\)'
+check 'the repository is in the metadata' grep -aq 'acme/tiny' cache.gguf
+mkdir escape && cp -a "$snapshot"/../../. escape/ && f=$(echo escape/snapshots/*/model-00001*.safetensors)
+ln -sf ../../../hub/secret "$f"; echo x >hub/secret
+exits 'a link that leaves the cache' 3 "$INGOT" convert escape/snapshots/* -o escape.gguf
+
+# DSpark is recognised, dropped aloud, recorded
+check 'make DSpark' "$MAKE_CHECKPOINT" dspark $dims --with-dspark
+exits 'convert DSpark' 0 "$INGOT" convert dspark -o dspark.gguf
+says 'dropped aloud' 'dropped DSpark draft modules'
+check 'and recorded' grep -aq 'DSpark draft modules (mtp.\*)' dspark.gguf
+
+# digests
+cp -a plain nodigest && rm -r nodigest/.cache
+exits 'no digest' 5 "$INGOT" convert nodigest -o n.gguf
+gone 'no digest' n.gguf n.gguf.partial
+exits 'no digest, verify' 5 "$INGOT" verify nodigest
+says 'no digest, verify' 'model-00001.*: NO DIGEST'
+exits 'allowed' 0 "$INGOT" convert nodigest -o n.gguf --allow-unverified
+exits 'the seal says so' 0 "$INGOT" inspect n.gguf
+says 'the seal says so' 'safetensors \(none\)'
+(cd nodigest && sha256sum *.safetensors *.json >../SUMS)
+exits 'a list of digests' 0 "$INGOT" convert nodigest -o l.gguf --digests SUMS
+exits 'verify with it' 0 "$INGOT" verify nodigest --digests SUMS
+cp -a plain stale && touch -d '2101-01-01' stale/model-00001-of-00003.safetensors
+exits 'a stale record does not count' 5 "$INGOT" convert stale -o s.gguf
+exits 'a stale record, verify' 5 "$INGOT" verify stale
+cp -a plain wrong && flip wrong/model-00002-of-00003.safetensors 50000 3
+exits 'a wrong shard' 1 "$INGOT" convert wrong -o w.gguf
+says 'a wrong shard is named, with both digests' 'model-00002-of-00003.safetensors: SHA-256 is [0-9a-f]{64}, expected [0-9a-f]{64}'
+gone 'a wrong shard' w.gguf w.gguf.partial w.gguf.lock
+exits 'a wrong shard, verify' 1 "$INGOT" verify wrong
+says 'a wrong shard, verify' '^model-00002-of-00003.safetensors: FAILED'
+cp -a plain badjson && flip badjson/config.json 20 1
+exits 'a changed config' 1 "$INGOT" verify badjson
+
+# malformed
+broken() {	# NAME CODE PATTERN COMMANDS: a copy of plain without records, changed by COMMANDS in it
+	rm -rf b && cp -a plain b && rm -r b/.cache
+	(cd b && eval "$4") || bad "$1: the fixture"
+	exits "$1" $2 "$INGOT" convert b -o b.gguf --allow-unverified
+	says "$1" "$3"
+	gone "$1" b.gguf b.gguf.partial b.gguf.lock
+}
+one=model-00001-of-00003.safetensors
+broken 'truncated shard' 3 "$one" "truncate -s -1 $one"
+broken 'extended shard' 3 "$one" "truncate -s +1 $one"
+broken 'missing shard' 3 'shard is missing' "rm $one"
+broken 'LFS pointer' 3 'LFS pointer' "printf 'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n' >$one"
+broken 'index with ../' 3 'plain name' "sed -i 's|$one|../$one|' model.safetensors.index.json"
+broken 'index names another tensor' 3 'does not hold it' "sed -i 's|embed.weight|embed.height|' model.safetensors.index.json"
+broken 'index twice' 3 'twice|duplicate' "sed -i 's|\"weight_map\":|\"weight_map\":{},\"weight_map\":|' model.safetensors.index.json"
+broken 'no index' 3 'neither' 'rm model.safetensors.index.json'
+broken 'no config' 3 'config.json is missing' 'rm config.json'
+broken 'wrong dims' 3 'mis-shaped tensor' "sed -i 's/\"hidden_size\": *128/\"hidden_size\": 256/' config.json"
+broken 'another vocabulary' 3 'embed.weight' "sed -i 's/\"vocab_size\": *320/\"vocab_size\": 321/' config.json"
+broken 'V4.1' 3 'DeepSeek-V4.1' "sed -i 's/DeepseekV4ForCausalLM/DeepseekV41ForCausalLM/' config.json"
+broken 'another architecture' 3 'LlamaForCausalLM' "sed -i 's/DeepseekV4ForCausalLM/LlamaForCausalLM/' config.json"
+broken 'a layer too many' 3 'missing tensor: layers.3.' "sed -i 's/\"num_hidden_layers\": *3/\"num_hidden_layers\": 4/;s/\"compress_ratios\": *\[/&0,/' config.json"
+broken 'a FIFO' 3 'not a regular file' "rm $one && mkfifo $one"
+broken 'a link' 3 'symbolic link' "mv $one x && ln -s x $one"
+broken 'no tokenizer' 3 'tokenizer.json is missing' 'rm tokenizer.json'
+exits 'not a directory' 3 "$INGOT" convert plain/config.json -o b.gguf
+exits 'nothing there' 4 "$INGOT" convert nothing -o b.gguf
+done_testing
