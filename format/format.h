@@ -140,7 +140,8 @@ void checkpoint_close(struct checkpoint *c);
 
 enum gguf_type { GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_BOOL,
 		 GGUF_STR, GGUF_ARR, GGUF_U64, GGUF_I64, GGUF_F64, GGUF_TYPES };
-enum { GGUF_MAX_NAME = 63, GGUF_MAX_DIMS = 4, GGUF_MAX_KV = 65536, GGUF_MAX_TENSORS = 262144 };
+enum { GGUF_MAX_NAME = 63, GGUF_MAX_DIMS = 4, GGUF_MAX_KV = 65536, GGUF_MAX_TENSORS = 262144,
+       GGUF_MAX_KEY = 65535, GGUF_MAX_HEADER = 512 << 20 };
 
 struct gguf_kv {
 	struct str key;
@@ -162,7 +163,7 @@ struct gguf {
 	uint32_t version;
 	struct gguf_kv *kv; size_t n_kv;		/* owned */
 	struct gguf_tensor *tensors; size_t n_tensors;	/* owned, in file order */
-	uint32_t *kv_index, *tensor_index; size_t kv_index_size, tensor_index_size;	/* owned hash tables */
+	uint32_t *kv_index, *tensor_index; size_t kv_index_size, tensor_index_size;	/* owned: positions by name */
 	bool trailing;			/* bytes follow the last tensor's padding */
 	uint64_t end;			/* end of the last tensor, padded */
 };
@@ -191,6 +192,7 @@ struct gguf_writer {
 	uint64_t alignment;
 	uint64_t next_off;			/* of the next tensor, relative to data start */
 	uint64_t kv_end;			/* buf offset where tensor infos start; 0 before */
+	uint64_t items_left;			/* strings that gguf_put_strings still waits for */
 	struct err err;
 };
 void gguf_writer_open(struct gguf_writer *w, uint64_t alignment);	/* the caller puts general.alignment */
