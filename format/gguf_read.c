@@ -431,11 +431,11 @@ out:
 }
 
 /* The struct str that entry i of an array of keys or tensors begins with. */
-struct names { const char *base; size_t stride; };
+struct name_column { const char *base; size_t stride; };
 _Static_assert(offsetof(struct gguf_kv, key) == 0 && offsetof(struct gguf_tensor, name) == 0,
-	       "struct names");
+	       "struct name_column");
 
-static const struct str *name_at(const struct names *l, uint32_t i)
+static const struct str *name_at(const struct name_column *l, uint32_t i)
 {
 	return (const void *)(l->base + i * l->stride);
 }
@@ -454,7 +454,7 @@ static int compare_at(const void *a, const void *b, void *names)
 }
 
 /* Positions 0..n-1 in order of their names. No name may come twice. */
-static enum status build_index(struct reader *r, struct names l, size_t n, const char *what,
+static enum status build_index(struct reader *r, struct name_column l, size_t n, const char *what,
 			       uint32_t **index, size_t *index_size)
 {
 	uint32_t *x = mem_new(n, sizeof *x, "an index of names", r->e);
@@ -476,7 +476,7 @@ static enum status build_index(struct reader *r, struct names l, size_t n, const
 	return OK;
 }
 
-static const struct str *find(struct names l, const uint32_t *index, size_t n, const char *key)
+static const struct str *find(struct name_column l, const uint32_t *index, size_t n, const char *key)
 {
 	struct str want = { key, strlen(key) };
 	size_t lo = 0;
@@ -495,14 +495,14 @@ static const struct str *find(struct names l, const uint32_t *index, size_t n, c
 	return NULL;
 }
 
-static struct names kv_names(const struct gguf *g)
+static struct name_column kv_names(const struct gguf *g)
 {
-	return (struct names){ (const char *)g->kv, sizeof *g->kv };
+	return (struct name_column){ (const char *)g->kv, sizeof *g->kv };
 }
 
-static struct names tensor_names(const struct gguf *g)
+static struct name_column tensor_names(const struct gguf *g)
 {
-	return (struct names){ (const char *)g->tensors, sizeof *g->tensors };
+	return (struct name_column){ (const char *)g->tensors, sizeof *g->tensors };
 }
 
 enum status gguf_read(struct gguf *g, const struct file *f, struct log *notes, struct err *e)

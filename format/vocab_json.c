@@ -367,7 +367,7 @@ out:
 
 /* ---- tokenizer_config.json ------------------------------------------------------------------*/
 
-struct config {
+struct token_config {
 	struct json j;
 	struct str bos, eos, pad;	/* p NULL where not given */
 	struct str chat_template;
@@ -375,7 +375,7 @@ struct config {
 };
 
 /* null, "text" or { "content": "text", ... } */
-static void read_special(struct config *c, struct str *s)
+static void read_special(struct token_config *c, struct str *s)
 {
 	struct str key;
 
@@ -396,7 +396,7 @@ static void read_special(struct config *c, struct str *s)
 	}
 }
 
-static void read_flag(struct config *c, bool *flag)
+static void read_flag(struct token_config *c, bool *flag)
 {
 	if (json_peek(&c->j) == JSON_NULL)
 		(void)json_null(&c->j);
@@ -404,7 +404,7 @@ static void read_flag(struct config *c, bool *flag)
 		(void)json_bool(&c->j, flag);
 }
 
-static void read_config_fields(struct config *c, struct vocab *v)
+static void read_config_fields(struct token_config *c, struct vocab *v)
 {
 	struct str key;
 
@@ -453,7 +453,7 @@ static void name_special(const struct token_index *x, struct str text, const cha
 static enum status read_tokenizer_config(struct vocab *v, const struct source_file *f,
 					 struct log *notes, struct err *e)
 {
-	struct config c = { 0 };
+	struct token_config c = { 0 };
 	struct token_index x = { 0 };
 	const char *path = f->file.path;
 	size_t n;
