@@ -66,57 +66,75 @@ enum status st_read(struct st_header *h, const struct file *f, uint32_t shard, s
 void st_close(struct st_header *h);
 uint64_t st_elements(const struct st_tensor *t);
 
-/* ---- checkpoint.c: a directory of shards, its small files, and what is known of them ------*/
+/* ---- hub.c: a source directory, and the digests that others left on this disk --------------*/
 
 enum anchor { ANCHOR_NONE, ANCHOR_HUB_LOCAL_DIR, ANCHOR_HUB_CACHE, ANCHOR_DIGESTS_FILE };
 const char *anchor_name(enum anchor a);	/* "none", "hub-local-dir", ... as in ingot.source.anchor */
 
-/* One file of the source. */
+/* One line of a SHA256SUMS file. */
+struct digest_line { char *name; struct digest digest; };
+struct digest_list { struct digest_line *lines; size_t n; };	/* owned; sorted by name */
+/* Strict sha256sum form: "HEX  NAME" or "HEX *NAME", LF or CRLF, '#' comments; names are single
+ * components; a malformed or repeated line is an error, and so is a list without entries. */
+enum status digest_list_read(struct digest_list *l, const char *path, struct err *e) MUST_USE;
+const struct digest *digest_list_find(const struct digest_list *l, const char *name);
+void digest_list_close(struct digest_list *l);
+
+/* A directory as `hf download --local-dir` leaves it, or a snapshot directory of the Hub's cache. */
+struct source_dir {
+	char *path;			/* owned; as given */
+	int fd;
+	bool is_cache;
+	char commit[41], repo[256];	/* from cache path or records; empty where unknown */
+	struct digest_list digests;	/* --digests; empty if none was given */
+};
+#define SOURCE_DIR_NONE ((struct source_dir){ .fd = -1 })
+enum status source_dir_open(struct source_dir *d, const char *path, const char *digests_file,
+			    struct err *e) MUST_USE;
+void source_dir_close(struct source_dir *d);
+/* Names of the regular files and links in it (no directories, not recursive), sorted, each owned;
+ * and of the files that a --local-dir download recorded. */
+struct names { char **v; size_t n; };
+enum status source_dir_list(const struct source_dir *d, bool recorded, struct names *l, struct err *e) MUST_USE;
+void names_close(struct names *l);
+bool name_is_plain(const char *name);	/* one component of [A-Za-z0-9._-]+, at most 255 bytes */
+
+/* One file of the source, open, with what is known of its digest. A --digests entry comes before
+ * the Hub's record. */
 struct source_file {
 	char *name;			/* owned, a single path component */
 	struct file file;		/* open for the whole run: what is hashed is what is used */
 	enum anchor anchor;
 	struct digest expected;		/* kind DIGEST_NONE where nothing is known */
 	bool stale;			/* the Hub's record is older than the file: it does not count */
-	struct digest stale_digest;	/* what that record said */
+	struct digest stale_digest;	/* what that record says */
 	bool is_shard;
 };
+/* ERR_IO with errno ENOENT in *missing = true where there is no such file (missing may be NULL). */
+enum status source_file_open(struct source_file *f, struct source_dir *d, const char *name, bool *missing,
+			     struct log *notes, struct err *e) MUST_USE;
+void source_file_close(struct source_file *f);
+
+/* ---- checkpoint.c: shards, index and small files, checked against each other ---------------*/
+
 struct checkpoint {
-	char *path;			/* owned; the directory as given */
-	int dir_fd;
+	struct source_dir dir;
 	struct source_file *files;	/* owned; shards first, in name order, then the small files */
 	size_t n_files, n_shards;
 	struct st_header *headers;	/* owned; one a shard */
-	struct st_tensor **by_name;	/* owned hash table, see checkpoint_find */
-	size_t by_name_size;
+	const struct st_tensor **by_name;	/* owned; all tensors, sorted by name */
 	size_t n_tensors;
-	char commit[41];		/* from the Hub's records, or empty */
-	char repo[256];			/* "org/name" from a cache path, or empty */
 };
-/* Opens path: a directory as `hf download --local-dir` leaves it, a snapshot directory of the
- * Hub's cache, sharded (with index) or a single model.safetensors. Reads and checks every shard
- * header, the index, digests; reads no tensor data. digests_file (may be NULL): sha256sum form. */
+#define CHECKPOINT_NONE ((struct checkpoint){ .dir = SOURCE_DIR_NONE })
+/* Sharded (with index) or a single model.safetensors. Reads and checks every shard header, index
+ * and digest records; reads no tensor data. digests_file (may be NULL): sha256sum form. Problems
+ * that come in numbers (missing shards, index against headers) are listed in notes. */
 enum status checkpoint_open(struct checkpoint *c, const char *path, const char *digests_file,
 			    struct log *notes, struct err *e) MUST_USE;
 const struct st_tensor *checkpoint_find(const struct checkpoint *c, const char *name);
 /* The open small file of that name (config.json, ...), or NULL. */
 const struct source_file *checkpoint_file(const struct checkpoint *c, const char *name);
 void checkpoint_close(struct checkpoint *c);
-
-/* ---- hub.c: digests that others left on this disk ----------------------------------------*/
-
-/* One line of a SHA256SUMS file. */
-struct digest_line { char *name; struct digest digest; };
-struct digest_list { struct digest_line *lines; size_t n; };
-/* Strict sha256sum form: "HEX  NAME" or "HEX *NAME", LF or CRLF, '#' comments; names are single
- * components; a malformed or repeated line is an error, and so is a list without entries. */
-enum status digest_list_read(struct digest_list *l, const char *path, struct err *e) MUST_USE;
-const struct digest *digest_list_find(const struct digest_list *l, const char *name);
-void digest_list_close(struct digest_list *l);
-/* Fills anchor, expected, stale of f from DIR/.cache/huggingface/download/NAME.metadata.
- * Absent record: unchanged and OK. commit (41 bytes) receives the record's commit. */
-enum status hub_local_dir_record(struct source_file *f, int dir_fd, char commit[41],
-				 struct err *e) MUST_USE;
 
 /* ---- gguf_read.c, gguf_write.c -----------------------------------------------------------*/
 

@@ -11,6 +11,29 @@
 
 #include "format/format.h"
 
+/* ---- config.c: small JSON configuration files ---------------------------------------------*/
+
+/* Typed, bounded access by dotted path ("rope_scaling.factor"). The text is checked by the strict
+ * reader first (duplicates, depth, UTF-8, exact integers), so cJSON never sees what it would
+ * misread. The first failure sticks and is returned by config_close. */
+struct config { void *root; const char *path; struct err err; };
+enum { CONFIG_LIMIT = 16 << 20 };
+enum status config_open(struct config *c, const char *text, size_t n, const char *path, struct err *e) MUST_USE;
+bool config_has(const struct config *c, const char *key);	/* present and not null */
+uint32_t config_u32(struct config *c, const char *key, uint32_t lo, uint32_t hi);
+uint32_t config_u32_or(struct config *c, const char *key, uint32_t lo, uint32_t hi, uint32_t absent);
+float config_float(struct config *c, const char *key, double lo, double hi);
+float config_float_or(struct config *c, const char *key, double lo, double hi, float absent);
+bool config_bool_or(struct config *c, const char *key, bool absent);
+/* Borrowed until config_close; NULL if absent or not a string. */
+const char *config_str(const struct config *c, const char *key);
+/* Element i of an array of numbers or strings; config_count is 0 where key is no array. */
+uint32_t config_count(const struct config *c, const char *key);
+uint32_t config_item_u32(struct config *c, const char *key, uint32_t i, uint32_t lo, uint32_t hi);
+const char *config_item_str(const struct config *c, const char *key, uint32_t i);
+void config_fail(struct config *c, enum status s, const char *fmt, ...) PRINTF(3, 4);
+enum status config_close(struct config *c, struct err *e) MUST_USE;
+
 /* ---- arch.c: hyper-parameters -------------------------------------------------------------*/
 
 enum { ARCH_MAX_LAYERS = 512, ARCH_HC = 4 /* streams that llama.cpp's graph demands */ };
@@ -74,8 +97,7 @@ enum role_class {
 	CLASS_SMALL,	/* norms, biases, sinks, scales, positions, hyper-connections: F32 */
 	CLASS_IDS,	/* table of expert ids: I32 */
 };
-struct role_info { const char *gguf; enum role_class class; const char *label; };
-const struct role_info *role_info(enum role r);
+enum role_class role_class(enum role r);
 
 enum { LAYER_NONE = UINT32_MAX };
 /* One tensor of the model, as the GGUF holds it. */
