@@ -35,6 +35,15 @@ static inline bool ratio_overlaps(uint32_t ratio) { return ratio == 4; }
 
 /* ---- attention.c, moe.c: x -> y ---- */
 
+/* Elements that one thread needs of lane->work, and of lane->score and ->ranked. */
+struct room { uint64_t work, score; };
+struct room room_for_rows(const struct arch *a, uint32_t n_ctx, uint32_t ratio);
+/* May a position see more compressed rows than the indexer may pick? */
+static inline bool rows_are_picked(const struct arch *a, uint32_t n_ctx, uint32_t ratio)
+{
+	return ratio_overlaps(ratio) && n_ctx / ratio > a->idx_topk;
+}
+
 enum status attention(struct forward *f, uint32_t layer, struct err *e) MUST_USE;
 enum status experts(struct forward *f, uint32_t layer, struct err *e) MUST_USE;
 

@@ -85,11 +85,10 @@ struct model {
 	struct file file;		/* the GGUF */
 	struct gguf gguf;
 	struct checkpoint ckpt;
-	bool have_ckpt;
 	struct arch arch;
 	struct wants wants;		/* of the trunk */
 };
-#define MODEL_NONE ((struct model){ .file = FILE_NONE })
+#define MODEL_NONE ((struct model){ .file = FILE_NONE, .ckpt = CHECKPOINT_NONE })
 /* Reads headers and checks that every tensor of the trunk is there, of the right shape and of a
  * type that can be decoded. What is wrong beyond the first finding is in notes. */
 enum status model_open(struct model *m, const char *path, struct log *notes, struct err *e) MUST_USE;
@@ -192,8 +191,8 @@ struct forward {
 	uint32_t *first;		/* (n_expert + 1) into order */
 	float *ex_x, *ex_y, *ex_gate, *ex_up;	/* (n_tok, n_embd) twice, (n_tok, n_ff) twice */
 };
-/* Bytes that forward_open allocates; UINT64_MAX where they do not fit 64 bits. */
-uint64_t forward_bytes(const struct arch *a, uint32_t n_ctx, uint64_t n_seq);
+/* Bytes that a batch needs, tiles apart; UINT64_MAX where they do not fit 64 bits. */
+uint64_t forward_bytes(const struct arch *a, uint32_t n_ctx, uint64_t n_seq, unsigned n_threads);
 enum status forward_open(struct forward *f, const struct model *m, struct pool *pool, uint32_t n_ctx,
 			 uint32_t max_seq, struct err *e) MUST_USE;
 void forward_close(struct forward *f);
