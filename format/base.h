@@ -9,6 +9,8 @@
 #ifndef FORMAT_BASE_H
 #define FORMAT_BASE_H
 
+#define INGOT_VERSION "0.1.0"
+
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>

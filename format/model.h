@@ -116,6 +116,25 @@ enum status wants_build(struct wants *l, const struct arch *a, enum model_part p
 void wants_close(struct wants *l);
 const struct want *wants_find(const struct wants *l, enum role r, uint32_t layer);
 
+/* ---- census.c: what the model weighs --------------------------------------------------------*/
+
+struct census {
+	uint64_t total, routed;		/* parameters of the trunk, and of its routed experts */
+	uint64_t active;		/* per token, without the embedding's look-up */
+	uint64_t mtp;			/* parameters that one MTP block adds */
+	size_t n_tensors;		/* of the trunk, as a GGUF holds it */
+	uint32_t n_window, n_sparse, n_heavy;	/* layers of ratio 0, 4, 128 */
+};
+enum status census_take(struct census *c, const struct arch *a, struct err *e) MUST_USE;
+/* Bytes of compressed KV cache at that many tokens, in the mixed format of the V4 report (FP8
+ * with scales, BF16 rotary part, FP4 indexer keys); the windows' few MB are left out. */
+double census_kv_bytes(const struct census *c, const struct arch *a, double context);
+/* Arithmetic for one token after that many, in FP8-equivalent operations (FP8 x1, BF16 attention
+ * x2, FP4 indexer x0.5; two operations a multiply-add). */
+double census_flops(const struct census *c, const struct arch *a, double context);
+double census_v32_kv_bytes(double context);	/* the same for DeepSeek-V3.2 */
+double census_v32_flops(double context);
+
 /* ---- source.c: where a tensor of the model lies in a checkpoint -----------------------------*/
 
 enum naming { NAMING_DEEPSEEK, NAMING_TRANSFORMERS };

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cmd.c - `ingot convert`.
+ */
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+
+#include "cli/cli.h"
+#include "convert/convert.h"
+
+static const char *source_type(const struct plan_tensor *t)
+{
+	return t->source_kind == SOURCE_FP4 ? "FP4" : t->source_kind == SOURCE_FP8 ? "FP8"
+						    : dtype_info(t->source_type)->name;
+}
+
+/* Bytes free where the output would go; 0 if that cannot be told. */
+static uint64_t free_space(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char dir[4096];
+	struct statvfs s;
+
+	snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+	return statvfs(dir, &s) == 0 ? (uint64_t)s.f_bavail * s.f_frsize : 0;
+}
+
+static void print_plan(const struct cli *c, const struct convert_result *r, bool tensors)
+{
+	FILE *to = cli_out(c);
+	uint64_t need = 0, have = free_space(r->paths[0]);
+
+	for (size_t o = 0; o < r->plan.n_outputs; o++) {
+		const struct plan_output *out = &r->plan.out[o];
+
+		for (size_t i = 0; i < out->n_tensors && tensors; i++)
+			fprintf(to, "%-40s %-5s -> %-6s %14llu\n", out->tensors[i].want.name,
+				source_type(&out->tensors[i]), dtype_info(out->tensors[i].type)->name,
+				(unsigned long long)out->tensors[i].bytes);
+		fprintf(to, "%s: %zu tensors, %llu bytes in %llu chunks\n", cli_escz(r->paths[o]), out->n_tensors,
+			(unsigned long long)out->file_size, (unsigned long long)out->n_chunks);
+		need += out->file_size;
+	}
+	fprintf(to, "source: %zu shards, %llu bytes, read once\n", r->ckpt.n_shards,
+		(unsigned long long)r->plan.source_bytes);
+	fprintf(to, "space: %llu bytes needed, %llu free%s\n", (unsigned long long)need, (unsigned long long)have,
+		have && have < need ? ": NOT ENOUGH" : "");
+	fprintf(to, "memory: %llu MiB of buffers for %u workers\n", (unsigned long long)(r->memory >> 20) + 1,
+		r->workers);
+}
+
+static cJSON *output_json(const struct plan_output *out, const char *path)
+{
+	cJSON *o = cJSON_CreateObject(), *list;
+	struct digest root = { .kind = DIGEST_SHA256 };
+	char hex[65];
+
+	cJSON_AddStringToObject(o, "path", cli_escz(path));
+	cJSON_AddNumberToObject(o, "bytes", (double)out->file_size);
+	cJSON_AddNumberToObject(o, "chunks", (double)out->n_chunks);
+	memcpy(root.bytes, out->header.buf + out->root_at, SHA256_BYTES);
+	cJSON_AddStringToObject(o, "root", digest_text(&root, hex));
+	list = cJSON_AddArrayToObject(o, "tensors");
+	for (size_t i = 0; i < out->n_tensors; i++) {
+		const struct plan_tensor *t = &out->tensors[i];
+		cJSON *x = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(x, "name", t->want.name);
+		cJSON_AddStringToObject(x, "source", source_type(t));
+		cJSON_AddStringToObject(x, "type", dtype_info(t->type)->name);
+		cJSON_AddNumberToObject(x, "offset", (double)t->off);
+		cJSON_AddNumberToObject(x, "bytes", (double)t->bytes);
+		cJSON_AddItemToArray(list, x);
+	}
+	return o;
+}
+
+static cJSON *result_json(const struct convert_result *r, bool dry_run)
+{
+	cJSON *doc = cJSON_CreateObject(), *outputs = cJSON_AddArrayToObject(doc, "outputs");
+	cJSON *sources = cJSON_AddArrayToObject(doc, "sources"), *dropped = cJSON_AddArrayToObject(doc, "dropped");
+	char hex[65];
+
+	cJSON_AddBoolToObject(doc, "dry_run", dry_run);
+	cJSON_AddNumberToObject(doc, "source_bytes", (double)r->plan.source_bytes);
+	cJSON_AddNumberToObject(doc, "free_bytes", (double)free_space(r->paths[0]));
+	cJSON_AddNumberToObject(doc, "buffer_bytes", (double)r->memory);
+	cJSON_AddNumberToObject(doc, "workers", r->workers);
+	for (size_t i = 0; i < r->plan.n_outputs; i++)
+		cJSON_AddItemToArray(outputs, output_json(&r->plan.out[i], r->paths[i]));
+	for (size_t i = 0; i < r->plan.n_dropped; i++)
+		cJSON_AddItemToArray(dropped, cJSON_CreateString(cli_escz(r->plan.dropped[i])));
+	for (size_t i = 0; i < r->ckpt.n_files; i++) {
+		struct digest d = { .kind = DIGEST_SHA256 };
+		cJSON *o = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(o, "name", r->ckpt.files[i].name);
+		cJSON_AddNumberToObject(o, "bytes", (double)r->ckpt.files[i].file.id.size);
+		cJSON_AddStringToObject(o, "anchor", anchor_name(r->ckpt.files[i].anchor));
+		memcpy(d.bytes, r->sha256 + SHA256_BYTES * i, SHA256_BYTES);
+		if (!dry_run)
+			cJSON_AddStringToObject(o, "sha256", digest_text(&d, hex));
+		cJSON_AddItemToArray(sources, o);
+	}
+	return doc;
+}
+
+static void print_done(const struct cli *c, const struct convert_result *r)
+{
+	struct digest root = { .kind = DIGEST_SHA256 };
+	struct rusage u;
+	size_t n = 0;
+	char hex[65];
+
+	for (size_t i = 0; i < r->ckpt.n_shards; i++)
+		n += r->ckpt.files[i].expected.kind != DIGEST_NONE;
+	for (size_t i = 0; i < r->plan.n_outputs; i++) {
+		memcpy(root.bytes, r->plan.out[i].header.buf + r->plan.out[i].root_at, SHA256_BYTES);
+		fprintf(cli_out(c), "%s: %llu bytes, sealed, root %s\n", cli_escz(r->paths[i]),
+			(unsigned long long)r->plan.out[i].file_size, digest_text(&root, hex));
+	}
+	fprintf(cli_out(c), "%zu of %zu shards had a known digest and matched it\n", n, r->ckpt.n_shards);
+	if (c->verbose && getrusage(RUSAGE_SELF, &u) == 0)
+		fprintf(cli_out(c), "peak resident memory %ld MiB, %u workers\n", u.ru_maxrss / 1024, r->workers);
+}
+
+static void show(void *arg, uint64_t done, uint64_t total, const char *what)
+{
+	struct progress *p = arg;
+
+	p->total = total;
+	progress_update(p, done, what);
+}
+
+/* --tensor-type lines come first, then files of them, then the recipe: first match wins. */
+static enum status build_recipe(struct recipe *r, const struct opt_list *types, const char *file,
+				const char *name, struct err *e)
+{
+	enum status st = OK;
+
+	for (size_t i = 0; i < types->n && st == OK; i++)
+		st = recipe_add(r, types->v[i], true, "--tensor-type", e);
+	if (st == OK && file)
+		st = recipe_add_file(r, file, true, e);
+	return st == OK ? recipe_add_named(r, name, e) : st;
+}
+
+static enum status run(struct cli *c, struct convert_options *o, struct err *e)
+{
+	struct convert_result r;
+	struct log problems = { 0 }, notes = { 0 };
+	struct progress p;
+	enum status st = cli_json_open(c, e);
+
+	if (st != OK)
+		return st;
+	progress_begin(&p, c, o->dry_run ? "plan" : "convert", 0);
+	o->run.progress = show;
+	o->run.arg = &p;
+	st = convert_run(&r, o, &problems, &notes, e);
+	progress_end(&p);
+	cli_notes(c, &notes);
+	cli_notes(c, &problems);
+	if (st == OK && o->dry_run)
+		print_plan(c, &r, true);
+	else if (st == OK)
+		print_done(c, &r);
+	if (st == OK)
+		st = cli_json_write(c, result_json(&r, o->dry_run), e);
+	convert_close(&r);
+	log_close(&problems);
+	log_close(&notes);
+	return st;
+}
+
+int cmd_convert(const struct command *self, int argc, char **argv)
+{
+	struct convert_options o = { 0 };
+	struct opt_list types = { 0 };
+	const char *recipe_name = "lossless", *type_file = NULL;
+	const struct opt opts[] = {
+		{ "output", 'o', OPT_STR, &o.out, "OUT.gguf", "the file to make" },
+		{ "recipe", 0, OPT_STR, &recipe_name, "NAME", "lossless (default), q8, or a file of REGEX=TYPE lines" },
+		{ "tensor-type", 0, OPT_LIST, &types, "REGEX=TYPE", "a type for some tensors; may be repeated" },
+		{ "tensor-type-file", 0, OPT_STR, &type_file, "FILE", "such lines from a file" },
+		{ "no-mtp", 0, OPT_FLAG, &o.no_mtp, NULL, "drop the MTP block (kept as mtp-OUT.gguf otherwise)" },
+		{ "name", 0, OPT_STR, &o.name, "TEXT", "general.name in the metadata" },
+		{ "digests", 0, OPT_STR, &o.digests, "FILE", "expected digests in sha256sum form" },
+		{ "allow-unverified", 0, OPT_FLAG, &o.allow_unverified, NULL, "go on where no digest is known" },
+		{ "sums", 0, OPT_FLAG, &o.sums, NULL, "also write OUT.gguf.SHA256SUMS (one more read)" },
+		{ "dry-run", 0, OPT_FLAG, &o.dry_run, NULL, "print the plan and stop" },
+		{ "force", 0, OPT_FLAG, &o.force, NULL, "replace an existing OUT.gguf when the new one is complete" },
+		{ NULL, 0, OPT_FLAG, NULL, NULL, NULL },
+	};
+	struct recipe recipe = { 0 };
+	struct err e = { 0 };
+	struct cli c;
+	char **args;
+	int n, code = cli_parse(&c, self, opts, argc, argv, 1, 1, &args, &n);
+	enum status st;
+
+	if (code >= 0) {
+		free(types.v);
+		return code;
+	}
+	if (!o.out) {
+		err_set(&e, ERR_USAGE, "convert: -o OUT.gguf is missing; `ingot help convert` lists the options");
+		free(types.v);
+		return cli_fail(&e);
+	}
+	cli_catch_signals();
+	o.source = args[0];
+	o.recipe = &recipe;
+	o.run.threads = c.threads;
+	o.run.max_memory = c.max_memory;
+	o.run.stop = &stop_signal;
+	st = build_recipe(&recipe, &types, type_file, recipe_name, &e);
+	if (st == OK)
+		st = run(&c, &o, &e);
+	recipe_close(&recipe);
+	free(types.v);
+	return st == OK ? 0 : cli_fail(&e);
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * convert.c - the pass list: open, check what is known of the digests, plan, stream, seal.
+ */
+#include "convert/convert.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Shards whose record is stale are hashed now, to say which of two things is wrong with them. */
+static enum status judge_stale(const struct source_file *f, struct err *e)
+{
+	struct digest found;
+	char have[65], want[65];
+
+	if (digest_file(&f->file, f->stale_digest.kind, &found, NULL, e) != OK)
+		return e->status;
+	if (!digest_eq(&found, &f->stale_digest))
+		return err_set(e, ERR_MISMATCH, "%s: digest is %s, expected %s (hub-local-dir): the file was changed "
+			       "after it was downloaded; delete it and download it again", f->file.path,
+			       digest_text(&found, have), digest_text(&f->stale_digest, want));
+	return err_set(e, ERR_NO_DIGEST, "%s: the download's record is older than the file, so it does not count "
+		       "(the bytes are still those it names); restore the file's time, give --digests FILE, or "
+		       "--allow-unverified", f->file.path);
+}
+
+/* Before hours of work: does every shard have a digest to be compared with? */
+static enum status check_anchors(const struct checkpoint *c, bool allow_unverified, struct log *notes,
+				 struct err *e)
+{
+	size_t n = 0;
+	const char *first = NULL;
+
+	for (size_t i = 0; i < c->n_files; i++) {
+		const struct source_file *f = &c->files[i];
+
+		if (f->expected.kind != DIGEST_NONE)
+			continue;
+		if (f->is_shard && !allow_unverified && f->stale)
+			return judge_stale(f, e);
+		if (f->is_shard && n++ == 0)
+			first = f->file.path;
+		if (!f->is_shard)
+			log_add(notes, "%s: no digest is known for it", f->file.path);
+	}
+	if (n && !allow_unverified)
+		return err_set(e, ERR_NO_DIGEST, "%s: no digest is known for it (nor for %zu other shards); download "
+			       "with hf (it records them), give --digests FILE, or --allow-unverified", first, n - 1);
+	if (n)
+		log_add(notes, "%s: %zu of %zu shards have no known digest; the seal says so", c->dir.path, n,
+			c->n_shards);
+	return OK;
+}
+
+/* Small files, and the rare shard that is known by its git blob id, are hashed before the run. */
+static enum status check_small(const struct checkpoint *c, uint8_t *sha256, struct err *e)
+{
+	for (size_t i = 0; i < c->n_files; i++) {
+		const struct source_file *f = &c->files[i];
+		struct digest found;
+		char have[65], want[65];
+
+		if (f->is_shard && f->expected.kind != DIGEST_GIT_BLOB)
+			continue;
+		enum digest_kind kind = f->expected.kind == DIGEST_NONE ? DIGEST_SHA256 : f->expected.kind;
+		if (digest_file(&f->file, kind, &found, sha256 + SHA256_BYTES * i, e) != OK)
+			return e->status;
+		if (f->expected.kind != DIGEST_NONE && !digest_eq(&found, &f->expected))
+			return err_set(e, ERR_MISMATCH, "%s: digest is %s, expected %s (%s): the file is damaged or of "
+				       "another revision; delete it and download it again", f->file.path,
+				       digest_text(&found, have), digest_text(&f->expected, want),
+				       anchor_name(f->anchor));
+	}
+	return OK;
+}
+
+static enum status read_arch(struct convert_result *r, struct arch *a, struct log *notes, struct err *e)
+{
+	const struct source_file *config = checkpoint_file(&r->ckpt, "config.json");
+	char *text;
+	size_t n;
+	enum status st;
+
+	if (!config)
+		return err_set(e, ERR_FORMAT, "%s: config.json is missing; finish the download", r->ckpt.dir.path);
+	if (file_slurp(&config->file, CONFIG_LIMIT, &text, &n, e) != OK)
+		return e->status;
+	st = arch_from_config(a, text, n, config->file.path, notes, e);
+	free(text);
+	return st;
+}
+
+static enum status read_vocab(struct convert_result *r, const struct arch *a, struct log *notes,
+			      struct err *e)
+{
+	const struct source_file *tokenizer = checkpoint_file(&r->ckpt, "tokenizer.json");
+
+	if (!tokenizer)
+		return err_set(e, ERR_FORMAT, "%s: tokenizer.json is missing; finish the download",
+			       r->ckpt.dir.path);
+	return vocab_from_files(&r->vocab, tokenizer, checkpoint_file(&r->ckpt, "tokenizer_config.json"),
+				checkpoint_file(&r->ckpt, "chat_template.jinja"), a->n_vocab, a->bos, a->eos,
+				notes, e);
+}
+
+/* OUT, and DIR/mtp-NAME beside it. */
+static enum status name_outputs(struct convert_result *r, const char *out, struct err *e)
+{
+	const char *slash = strrchr(out, '/'), *name = slash ? slash + 1 : out;
+	size_t n = strlen(out) + 5;
+
+	if (!*name)
+		return err_set(e, ERR_USAGE, "%s: names a directory; give a file name", out);
+	if (!(r->paths[0] = mem_strdup(out, e)))
+		return e->status;
+	if (r->plan.n_outputs > 1) {
+		if (!(r->paths[1] = mem_new(n, 1, "a path", e)))
+			return e->status;
+		snprintf(r->paths[1], n, "%.*smtp-%s", (int)(name - out), out, name);
+	}
+	return OK;
+}
+
+static enum status refuse_inputs(const struct convert_result *r, struct err *e)
+{
+	struct stat s;
+
+	for (size_t o = 0; o < r->plan.n_outputs; o++)
+		for (size_t i = 0; i < r->ckpt.n_files && stat(r->paths[o], &s) == 0; i++) {
+			const struct file_id *id = &r->ckpt.files[i].file.id;
+
+			if (id->dev == (uint64_t)s.st_dev && id->ino == (uint64_t)s.st_ino)
+				return err_set(e, ERR_USAGE, "%s: is an input of this run (%s); give another name",
+					       r->paths[o], r->ckpt.files[i].file.path);
+		}
+	return OK;
+}
+
+/* Root, source digests and header digest into the header's buffer. */
+static enum status seal(struct convert_result *r, struct plan_output *out, struct err *e)
+{
+	uint8_t *header = out->header.buf, *leaves, *copy, root[SHA256_BYTES];
+	struct sha256 h = { 0 };
+	uint64_t most = 1;
+	enum status st;
+
+	memcpy(header + out->source_sha256_at, r->sha256, SHA256_BYTES * r->ckpt.n_files);
+	for (size_t i = 0; i < out->n_tensors; i++)
+		most = out->tensors[i].chunks.n_chunks > most ? out->tensors[i].chunks.n_chunks : most;
+	leaves = mem_new(out->n_tensors, SHA256_BYTES, "the seal", e);
+	copy = mem_new((size_t)most, SHA256_BYTES, "the seal", e);
+	st = leaves && copy ? OK : e->status;
+	if (st == OK)
+		st = sha256_open(&h, e);
+	for (size_t i = 0; i < out->n_tensors && st == OK; i++) {
+		const struct plan_tensor *t = &out->tensors[i];
+		struct str name = { t->want.name, strlen(t->want.name) };
+
+		memcpy(copy, header + out->chunk_sha256_at + SHA256_BYTES * t->first_chunk,
+		       SHA256_BYTES * t->chunks.n_chunks);
+		seal_tree(&h, copy, t->chunks.n_chunks, root);
+		seal_tensor_leaf(&h, name, t->type, t->want.n_dims, t->want.shape, root,
+				 leaves + SHA256_BYTES * i);
+	}
+	if (st == OK) {
+		seal_tree(&h, leaves, out->n_tensors, header + out->root_at);
+		seal_header_sha256(&h, header, out->header.len, out->header_sha256_at, out->signature_at,
+				   header + out->header_sha256_at);
+	}
+	sha256_close(&h);
+	free(leaves);
+	free(copy);
+	return st;
+}
+
+/* OUT.SHA256SUMS for people without this program: reads the finished file once more. */
+static enum status write_sums(const char *path, const struct convert_options *o, struct err *e)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	struct file f = FILE_NONE;
+	struct output out = OUTPUT_NONE;
+	struct digest d;
+	char hex[65], line[400], sums[4096];
+	int n;
+	enum status st;
+
+	snprintf(sums, sizeof sums, "%s.SHA256SUMS", path);
+	TRY(file_open(&f, -100 /* AT_FDCWD */, path, true, path, e));
+	TRY(digest_file(&f, DIGEST_SHA256, &d, NULL, e));
+	n = snprintf(line, sizeof line, "%s  %s\n", digest_text(&d, hex), name);
+	TRY(output_open(&out, sums, (uint64_t)n, o->force, e));
+	TRY(output_write(&out, line, (size_t)n, 0, e));
+	TRY(output_commit(&out, e));
+out:
+	output_abandon(&out);
+	file_close(&f);
+	return st;
+}
+
+static enum status write_outputs(struct convert_result *r, const struct convert_options *o, struct err *e)
+{
+	struct output out[PLAN_OUTPUTS] = { OUTPUT_NONE, OUTPUT_NONE };
+	size_t n = r->plan.n_outputs;
+	enum status st;
+
+	for (size_t i = 0; i < n; i++)
+		TRY(output_open(&out[i], r->paths[i], r->plan.out[i].file_size, o->force, e));
+	TRY(pipeline_run(&r->plan, out, r->sha256, &o->run, e));
+	for (size_t i = 0; i < r->ckpt.n_files; i++)
+		TRY(file_unchanged(&r->ckpt.files[i].file, e));
+	for (size_t i = 0; i < n; i++) {
+		TRY(seal(r, &r->plan.out[i], e));
+		TRY(output_write(&out[i], r->plan.out[i].header.buf, r->plan.out[i].header.len, 0, e));
+	}
+	/* the sidecar first: when the model has its name, everything is there */
+	for (size_t i = n; i-- > 0;)
+		TRY(output_commit(&out[i], e));
+	for (size_t i = 0; i < n && o->sums; i++)
+		TRY(write_sums(r->paths[i], o, e));
+out:
+	for (size_t i = 0; i < n; i++)
+		output_abandon(&out[i]);
+	return st;
+}
+
+enum status convert_run(struct convert_result *r, const struct convert_options *o, struct log *problems,
+			struct log *notes, struct err *e)
+{
+	struct plan_options po = { .recipe = o->recipe, .no_mtp = o->no_mtp, .name = o->name };
+	struct arch arch;
+	enum status st;
+
+	*r = (struct convert_result){ .ckpt = CHECKPOINT_NONE };
+	TRY(checkpoint_open(&r->ckpt, o->source, o->digests, problems, e));
+	TRY(read_arch(r, &arch, notes, e));
+	if (!o->dry_run)
+		TRY(check_anchors(&r->ckpt, o->allow_unverified, notes, e));
+	r->sha256 = mem_new(r->ckpt.n_files, SHA256_BYTES, "digests", e);
+	if (!r->sha256) {
+		st = e->status;
+		goto out;
+	}
+	TRY(check_small(&r->ckpt, r->sha256, e));
+	TRY(read_vocab(r, &arch, notes, e));
+	TRY(plan_build(&r->plan, &r->ckpt, &arch, &r->vocab, &po, problems, notes, e));
+	r->memory = pipeline_memory(&r->plan, o->run.threads, o->run.max_memory, &r->workers);
+	if (r->workers == 0) {
+		st = err_set(e, ERR_NOMEM, "%s: one worker needs %llu MiB of buffers, half of --max-memory at most; "
+			     "give --max-memory %lluM", o->source, (unsigned long long)(r->memory >> 20) + 1,
+			     (unsigned long long)(r->memory >> 19) + 2);
+		goto out;
+	}
+	TRY(name_outputs(r, o->out, e));
+	TRY(refuse_inputs(r, e));
+	if (!o->dry_run)
+		TRY(write_outputs(r, o, e));
+out:
+	return st;
+}
+
+void convert_close(struct convert_result *r)
+{
+	plan_close(&r->plan);
+	vocab_close(&r->vocab);
+	checkpoint_close(&r->ckpt);
+	free(r->sha256);
+	for (size_t i = 0; i < PLAN_OUTPUTS; i++)
+		free(r->paths[i]);
+	*r = (struct convert_result){ .ckpt = CHECKPOINT_NONE };
+}

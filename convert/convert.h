@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * convert.h - checkpoint -> sealed GGUF: recipe, plan, stream, seal.
+ *
+ * The plan knows every output byte's place and source before a data byte is read; the stream
+ * reads every shard once, front to back, and fills the planned places.
+ */
+#ifndef CONVERT_CONVERT_H
+#define CONVERT_CONVERT_H
+
+#include <regex.h>
+
+#include "format/model.h"
+#include "quantize/quantize.h"
+
+/* ---- recipe.c: which type for which tensor --------------------------------------------------*/
+
+enum rule_source { RULE_ANY, RULE_FP4, RULE_FP8, RULE_PLAIN };
+struct rule {
+	char *text;		/* owned: the line as written, without comment */
+	regex_t regex;		/* over the GGUF name */
+	enum rule_source source;
+	enum dtype type;	/* DT_NONE: KEEP, the type that loses nothing */
+	bool user;		/* from the command line, not from a named recipe */
+};
+struct recipe { struct rule *rules; size_t n, cap; };	/* first match wins */
+/* Appends a line "[@fp4:|@fp8:|@plain:]REGEX=TYPE". */
+enum status recipe_add(struct recipe *r, const char *line, bool user, const char *where,
+		       struct err *e) MUST_USE;
+/* Appends a named recipe (lossless, q8) or, for a name with '/' or '.', a file of lines. */
+enum status recipe_add_named(struct recipe *r, const char *name, struct err *e) MUST_USE;
+enum status recipe_add_file(struct recipe *r, const char *path, bool user, struct err *e) MUST_USE;
+const struct rule *recipe_match(const struct recipe *r, const char *tensor, enum source_kind kind);
+/* All lines, joined by LF; owned by the caller. */
+char *recipe_text(const struct recipe *r, struct err *e) MUST_USE;
+void recipe_close(struct recipe *r);
+/* Name of built-in recipe i, or NULL. */
+const char *recipe_builtin(size_t i);
+
+/* ---- plan.c, layout.c: the whole output from headers alone -----------------------------------*/
+
+enum { PLAN_OUTPUTS = 2 };	/* the model, and a sidecar for its MTP block */
+
+struct plan_tensor {
+	struct want want;
+	enum dtype type;
+	enum source_kind source_kind;
+	enum dtype source_type;
+	uint64_t source_bytes;		/* weights and scales */
+	uint64_t off, bytes;		/* in the output file */
+	struct seal_layout chunks;
+	uint64_t first_chunk;		/* number of its first chunk in the file */
+	size_t first_matrix;		/* in plan.matrices: n_matrices x want_parts */
+};
+struct plan_output {
+	enum model_part part;
+	struct plan_tensor *tensors;	/* owned, in file order */
+	size_t n_tensors;
+	uint64_t n_chunks, file_size;
+	struct gguf_writer header;	/* complete but for the digests */
+	size_t chunk_sha256_at, root_at, source_sha256_at, header_sha256_at, signature_at;
+};
+/* One matrix of one output tensor, fed by one run of bytes of one shard. */
+struct feed {
+	uint64_t off, bytes;		/* of its first part's weight, in the shard's file */
+	uint32_t output, tensor;
+	uint64_t matrix;
+	bool again;			/* the same source bytes as the feed before: copies its result */
+};
+/* What becomes of a source tensor. */
+enum use { USE_NONE, USE_FEED, USE_AUX /* scale, or second part */, USE_DROPPED };
+
+struct plan_shard {
+	struct feed *feeds;		/* owned, by offset */
+	size_t n_feeds, cap;
+	uint8_t *use;			/* owned; enum use of each of the header's tensors */
+	uint32_t *aux;			/* owned; number of a USE_AUX tensor */
+};
+struct plan_options {
+	const struct recipe *recipe;
+	bool no_mtp;
+	const char *name;		/* general.name, or NULL */
+};
+struct plan {
+	const struct checkpoint *ckpt;	/* borrowed */
+	struct arch arch;
+	struct plan_output out[PLAN_OUTPUTS];
+	size_t n_outputs;
+	struct source_matrix *matrices;	/* owned */
+	size_t n_matrices, matrices_cap;
+	struct plan_shard *shards;	/* owned; one a shard */
+	uint32_t n_aux;
+	uint64_t source_bytes;		/* of all shards: what will be read */
+	char **dropped;			/* owned; lines of ingot.dropped */
+	size_t n_dropped;
+};
+/* Binds every tensor of the architecture to the checkpoint and every tensor of the checkpoint to
+ * a use. problems receives every unknown, missing and mis-shaped tensor; notes receives warnings.
+ * vocab goes into the metadata. */
+enum status plan_build(struct plan *p, const struct checkpoint *c, const struct arch *a,
+		       const struct vocab *v, const struct plan_options *o, struct log *problems,
+		       struct log *notes, struct err *e) MUST_USE;
+/* Bytes that output `number` would have by another recipe. */
+enum status plan_size(const struct plan *p, size_t number, const struct recipe *r, uint64_t *bytes,
+		      struct err *e) MUST_USE;
+void plan_close(struct plan *p);
+/* layout.c: offsets, chunks and the header of one output. */
+enum status layout_output(struct plan *p, struct plan_output *out, const struct vocab *v,
+			  const struct plan_options *o, struct err *e) MUST_USE;
+/* Elements of the run that chunk `chunk` of a tensor needs, and where its first byte lies in what
+ * transfer writes for them. */
+struct unit_range { uint64_t e0, e1, skip, bytes; };
+struct unit_range plan_unit(const struct plan_tensor *t, uint64_t chunk_in_matrix);
+/* Bytes that any unit may need: source, output, and scales or second parts. */
+struct unit_sizes { uint64_t in, out, aux, carry; };
+struct unit_sizes plan_unit_sizes(const struct plan *p);
+
+/* ---- aux.c: tensors that are read apart from the stream ---------------------------------------*/
+
+/* Scales and second parts are read where they are needed and hashed where they pass in the
+ * stream; a digest per tile, taken both times, shows that both saw the same bytes. */
+struct aux;
+enum { AUX_TILE = 64 << 10 };
+enum status aux_open(struct aux **a, const struct plan *p, struct err *e) MUST_USE;
+/* Records (or compares) tile number tile of aux tensor t, n bytes. Any thread. */
+enum status aux_seen(struct aux *a, uint32_t t, uint64_t tile, const void *p, size_t n,
+		     struct sha256 *h, struct err *e) MUST_USE;
+/* Reads bytes [b0, b1) of that tensor through whole tiles; *at points into buf, which holds
+ * b1 - b0 + 2 * AUX_TILE bytes. */
+enum status aux_read(struct aux *a, const struct checkpoint *c, const struct plan *p,
+		     const struct st_tensor *t, uint64_t b0, uint64_t b1, uint8_t *buf,
+		     const uint8_t **at, struct sha256 *h, struct err *e) MUST_USE;
+void aux_close(struct aux *a);
+
+/* ---- stream.c, pipeline.c: shards in, chunks out ----------------------------------------------*/
+
+struct pipeline_options {
+	unsigned threads;
+	uint64_t max_memory;
+	volatile int *stop;		/* a signal's number ends the run (ERR_STOPPED) */
+	void (*progress)(void *arg, uint64_t done, uint64_t total, const char *tensor);
+	void *arg;
+};
+/* Converts every unit of the plan into the open outputs, fills in chunk digests and the SHA-256 of
+ * each shard (into sha256, 32 bytes a file of the checkpoint), and compares those with what is
+ * expected. allow_unverified: files without a known digest are no error. */
+enum status pipeline_run(struct plan *p, struct output *outputs, uint8_t *sha256,
+			 const struct pipeline_options *o, struct err *e) MUST_USE;
+/* Bytes of buffers that pipeline_run will use, and how many workers fit (0: not one). */
+uint64_t pipeline_memory(const struct plan *p, unsigned threads, uint64_t max_memory, unsigned *workers);
+
+/* ---- convert.c: the pass list -----------------------------------------------------------------*/
+
+struct convert_options {
+	const char *source, *out, *digests, *name;
+	const struct recipe *recipe;
+	bool no_mtp, allow_unverified, force, sums, dry_run;
+	struct pipeline_options run;
+};
+struct convert_result {
+	struct plan plan;
+	struct checkpoint ckpt;
+	struct vocab vocab;
+	uint8_t *sha256;		/* owned; 32 bytes a source file, valid after the run */
+	char *paths[PLAN_OUTPUTS];	/* owned */
+	uint64_t memory;
+	unsigned workers;
+};
+/* result is valid (and to be closed) whatever is returned; its plan is filled by a dry run too. */
+enum status convert_run(struct convert_result *r, const struct convert_options *o, struct log *problems,
+			struct log *notes, struct err *e) MUST_USE;
+void convert_close(struct convert_result *r);
+
+#endif

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * plan.c - from headers alone: every tensor of the model found in the checkpoint, every tensor of
+ * the checkpoint given a use, every output type chosen.
+ *
+ * Nothing is read but headers. The search goes through the whole model before it fails, so that
+ * one run lists all that is missing, mis-shaped or unknown. Types come from the recipe, but for
+ * tensors whose values steer rather than multiply (routers, norms, hyper-connections, tables):
+ * those keep their precision whatever the recipe says.
+ */
+#include "convert/convert.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+
+/* The smallest type that holds every value of the source. */
+static enum dtype lossless_type(const struct source_layout *l, enum role_class class)
+{
+	if (class == CLASS_SMALL)
+		return DT_F32;
+	if (class == CLASS_IDS)
+		return DT_I32;
+	if (l->kind == SOURCE_FP4)
+		return transfer_is_exact(l, DT_MXFP4) ? DT_MXFP4 : DT_BF16;
+	return l->kind == SOURCE_FP8 ? DT_BF16 : l->type;
+}
+
+static size_t header_index(const struct plan *p, const struct st_tensor *t)
+{
+	return (size_t)(t - p->ckpt->headers[t->shard].tensors);
+}
+
+static enum status add_feed(struct plan *p, const struct st_tensor *t, struct feed f, struct err *e)
+{
+	struct plan_shard *s = &p->shards[t->shard];
+	void *q = s->feeds;
+
+	if (mem_grow(&q, &s->cap, s->n_feeds + 1, sizeof *s->feeds, "the plan", e) != OK)
+		return e->status;
+	s->feeds = q;
+	s->feeds[s->n_feeds++] = f;
+	s->use[header_index(p, t)] = USE_FEED;
+	return OK;
+}
+
+static void mark_aux(struct plan *p, const struct st_tensor *t)
+{
+	size_t i = header_index(p, t);
+
+	if (p->shards[t->shard].use[i] != USE_AUX) {
+		p->shards[t->shard].use[i] = USE_AUX;
+		p->shards[t->shard].aux[i] = p->n_aux++;
+	}
+}
+
+static enum status bind_matrix(struct plan *p, struct plan_tensor *t, struct feed f, unsigned part,
+			       bool *found, struct log *problems, struct err *e)
+{
+	struct source_matrix *s;
+	void *q = p->matrices;
+	uint64_t b0;
+
+	if (mem_grow(&q, &p->matrices_cap, p->n_matrices + 1, sizeof *s, "the plan", e) != OK)
+		return e->status;
+	p->matrices = q;
+	s = &p->matrices[p->n_matrices++];
+	source_bind(s, found, p->ckpt, &p->arch, &t->want, f.matrix, part, problems);
+	if (!*found)
+		return OK;
+	source_weight_range(&s->l, 0, s->l.rows * s->l.cols, &b0, &f.bytes);
+	f.off = s->weight->off + s->weight_off;
+	t->source_bytes += f.bytes;
+	if (s->scale) {
+		mark_aux(p, s->scale);
+		t->source_bytes += u64_div_up(s->l.rows, s->l.block_rows) * s->l.scale_cols *
+				   dtype_info(s->l.scale_type)->bytes;
+	}
+	if (part == 0)
+		return add_feed(p, s->weight, f, e);
+	mark_aux(p, s->weight);
+	return OK;
+}
+
+/* Finds every source matrix of one tensor; *whole is false if any is missing. */
+static enum status bind_tensor(struct plan *p, struct plan_tensor *t, uint32_t output, uint32_t index,
+			       bool *whole, struct log *problems, struct err *e)
+{
+	uint64_t n_matrices = t->want.n_dims == 3 ? t->want.shape[0] : 1;
+	struct feed f = { .output = output, .tensor = index };
+	const struct source_matrix *first;
+	bool found;
+
+	*whole = true;
+	t->first_matrix = p->n_matrices;
+	for (; f.matrix < n_matrices; f.matrix++) {
+		for (unsigned k = 0; k < want_parts(&t->want); k++) {
+			if (bind_matrix(p, t, f, k, &found, problems, e) != OK)
+				return e->status;
+			*whole &= found;
+		}
+		first = &p->matrices[t->first_matrix];
+		if (!*whole && first->weight && first->weight->n_dims == 3)
+			break;	/* one stacked tensor: it is wrong for every expert alike */
+	}
+	first = &p->matrices[t->first_matrix];
+	t->source_kind = first->l.kind;
+	t->source_type = first->l.type;
+	return OK;
+}
+
+/* All matrices of a stacked tensor must be stored alike: they share one output type. */
+static bool alike(const struct plan *p, const struct plan_tensor *t, struct log *problems)
+{
+	const struct source_matrix *first = &p->matrices[t->first_matrix];
+	uint64_t n = (t->want.n_dims == 3 ? t->want.shape[0] : 1) * want_parts(&t->want);
+
+	for (uint64_t m = 1; m < n; m++)
+		if (first[m].l.kind != first->l.kind || first[m].l.type != first->l.type) {
+			log_add(problems, "tensor %s: stored as %s, but %s as %s; one stacked tensor needs one type",
+				first[m].weight->name, dtype_info(first[m].l.type)->name, first->weight->name,
+				dtype_info(first->l.type)->name);
+			return false;
+		}
+	return true;
+}
+
+struct kept { size_t n; const char *first; };	/* tensors that a user's rule may not touch */
+
+static enum status choose_type(const struct plan *p, struct plan_tensor *t, const struct recipe *recipe,
+			       struct kept *kept, struct log *notes, struct err *e)
+{
+	const struct source_layout *l = &p->matrices[t->first_matrix].l;
+	const struct rule *rule = recipe_match(recipe, t->want.name, t->source_kind);
+	enum role_class class = role_class(t->want.role);
+	enum dtype keep = lossless_type(l, class);
+	uint64_t row = l->cols;
+
+	t->type = keep;
+	if (!rule || rule->type == DT_NONE || rule->type == keep)
+		return OK;
+	if (class != CLASS_MATRIX && class != CLASS_EXPERTS) {
+		bool widens = class == CLASS_ROUTER && rule->type == DT_F32;
+		if (widens)
+			t->type = DT_F32;
+		else if (rule->user && kept->n++ == 0)
+			kept->first = t->want.name;
+		return OK;
+	}
+	if (row % dtype_info(rule->type)->block != 0) {
+		if (rule->user)
+			return err_set(e, ERR_USAGE, "rule '%s': rows of tensor %s have %llu elements, no multiple "
+				       "of %s's block of %u; give it another type", rule->text, t->want.name,
+				       (unsigned long long)row, dtype_info(rule->type)->name,
+				       dtype_info(rule->type)->block);
+		log_add(notes, "tensor %s: rows of %llu elements do not divide into blocks of %s; it stays %s",
+			t->want.name, (unsigned long long)row, dtype_info(rule->type)->name,
+			dtype_info(keep)->name);
+		return OK;
+	}
+	t->type = rule->type;
+	return OK;
+}
+
+static void warn_if_wasteful(const struct plan_tensor *t, const struct source_layout *l, size_t *n,
+			     struct log *notes)
+{
+	if (t->bytes > t->source_bytes && !transfer_is_exact(l, t->type) && (*n)++ < 3)
+		log_add(notes, "tensor %s: %s takes %.1f times the bytes of its source and is less exact",
+			t->want.name, dtype_info(t->type)->name, (double)t->bytes / (double)t->source_bytes);
+}
+
+static enum status size_tensor(struct plan_tensor *t, struct err *e)
+{
+	uint64_t rows = 1, row = t->want.shape[t->want.n_dims - 1];
+
+	for (unsigned d = 0; d + 1 < t->want.n_dims; d++)
+		if (!u64_mul(rows, t->want.shape[d], &rows))
+			return err_set(e, ERR_FORMAT, "tensor %s: too large", t->want.name);
+	if (!dtype_bytes(t->type, rows, row, &t->bytes))
+		return err_set(e, ERR_UNSUPPORTED, "tensor %s: rows of %llu elements do not divide into blocks of "
+			       "%s", t->want.name, (unsigned long long)row, dtype_info(t->type)->name);
+	return OK;
+}
+
+static enum status choose_types(struct plan *p, struct plan_output *out, const struct recipe *recipe,
+				struct log *notes, struct err *e)
+{
+	struct kept kept = { 0 };
+	size_t wasteful = 0;
+
+	for (size_t i = 0; i < out->n_tensors; i++) {
+		struct plan_tensor *t = &out->tensors[i];
+
+		if (choose_type(p, t, recipe, &kept, notes, e) != OK || size_tensor(t, e) != OK)
+			return e->status;
+		warn_if_wasteful(t, &p->matrices[t->first_matrix].l, &wasteful, notes);
+	}
+	if (kept.n)
+		log_add(notes, "%zu tensors that a rule names keep their type, because they steer the model "
+			"(routers, norms, hyper-connections, tables): %s is the first", kept.n, kept.first);
+	if (wasteful > 3)
+		log_add(notes, "%zu tensors in all become larger and less exact than their source", wasteful);
+	return OK;
+}
+
+static enum status bind_output(struct plan *p, struct plan_output *out, uint32_t number,
+			       struct log *problems, struct err *e)
+{
+	struct wants w;
+	bool whole;
+	enum status st;
+
+	TRY(wants_build(&w, &p->arch, out->part, e));
+	out->tensors = mem_new(w.n, sizeof *out->tensors, "the plan", e);
+	if (!out->tensors) {
+		st = e->status;
+		goto out;
+	}
+	for (size_t i = 0; i < w.n; i++) {
+		out->tensors[i].want = w.w[i];
+		out->n_tensors++;
+		TRY(bind_tensor(p, &out->tensors[i], number, (uint32_t)i, &whole, problems, e));
+		if (whole)
+			alike(p, &out->tensors[i], problems);
+	}
+out:
+	wants_close(&w);
+	return st;
+}
+
+/* ---- what the checkpoint has beyond the architecture ------------------------------------------*/
+
+static bool is_mtp(const char *name)
+{
+	return strncmp(name, "mtp.", 4) == 0;
+}
+
+static bool contains_any(const struct checkpoint *c, const char *part)
+{
+	for (size_t i = 0; i < c->n_tensors; i++)
+		if (is_mtp(c->by_name[i]->name) && strstr(c->by_name[i]->name, part))
+			return true;
+	return false;
+}
+
+static enum status drop_line(struct plan *p, const char *what, size_t n, uint64_t bytes, const char *why,
+			     struct log *notes, struct err *e)
+{
+	char line[256];
+
+	snprintf(line, sizeof line, "%s: %zu tensors, %llu bytes, %s", what, n, (unsigned long long)bytes, why);
+	log_add(notes, "dropped %s", line);
+	p->dropped[p->n_dropped] = mem_strdup(line, e);
+	if (!p->dropped[p->n_dropped])
+		return e->status;
+	p->n_dropped++;
+	return OK;
+}
+
+/* Every mtp.* tensor is marked dropped, with one line that says so. */
+static enum status drop_mtp(struct plan *p, const char *what, const char *why, struct log *notes,
+			    struct err *e)
+{
+	uint64_t bytes = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < p->ckpt->n_tensors; i++) {
+		const struct st_tensor *t = p->ckpt->by_name[i];
+
+		if (is_mtp(t->name)) {
+			p->shards[t->shard].use[header_index(p, t)] = USE_DROPPED;
+			bytes += t->bytes;
+			n++;
+		}
+	}
+	return n ? drop_line(p, what, n, bytes, why, notes, e) : OK;
+}
+
+/* MTP goes into a sidecar: llama.cpp's loader refuses a trunk file with tensors it does not use. */
+static enum status plan_mtp(struct plan *p, const struct plan_options *o, struct log *notes, struct err *e)
+{
+	const struct checkpoint *c = p->ckpt;
+
+	if (contains_any(c, ".markov_head.") || contains_any(c, ".main_proj."))
+		return drop_mtp(p, "DSpark draft modules (mtp.*)", "not part of the model's own predictions",
+				notes, e);
+	if (o->no_mtp)
+		return drop_mtp(p, "MTP block (mtp.*)", "by --no-mtp", notes, e);
+	if (checkpoint_find(c, "mtp.0.e_proj.weight"))
+		p->out[p->n_outputs++].part = PART_MTP;
+	return OK;
+}
+
+static void list_unknown(const struct plan *p, struct log *problems)
+{
+	for (size_t i = 0; i < p->ckpt->n_tensors; i++) {
+		const struct st_tensor *t = p->ckpt->by_name[i];
+
+		if (p->shards[t->shard].use[header_index(p, t)] == USE_NONE)
+			log_add(problems, "unknown tensor: %s (%s, %llu bytes, in %s)", t->name,
+				dtype_info(t->dtype)->name, (unsigned long long)t->bytes,
+				p->ckpt->files[t->shard].name);
+	}
+}
+
+/* ---- order of the stream ----------------------------------------------------------------------*/
+
+static int by_offset(const void *a, const void *b)
+{
+	const struct feed *x = a, *y = b;
+
+	if (x->off != y->off)
+		return x->off < y->off ? -1 : 1;
+	return x->output < y->output ? -1 : x->output > y->output;
+}
+
+static enum status order_feeds(struct plan *p, struct err *e)
+{
+	for (size_t s = 0; s < p->ckpt->n_shards; s++) {
+		struct plan_shard *sh = &p->shards[s];
+
+		if (sh->n_feeds)
+			qsort(sh->feeds, sh->n_feeds, sizeof *sh->feeds, by_offset);
+		for (size_t i = 1; i < sh->n_feeds; i++) {
+			struct feed *f = &sh->feeds[i], *g = f - 1;
+
+			f->again = f->off == g->off;
+			if (f->again && p->out[f->output].tensors[f->tensor].type !=
+						p->out[g->output].tensors[g->tensor].type)
+				return err_set(e, ERR_USAGE, "tensor %s: the recipe gives it different types in the "
+					       "model and in the MTP sidecar; they share its source",
+					       p->out[f->output].tensors[f->tensor].want.name);
+		}
+	}
+	return OK;
+}
+
+/* Before a loop over every expert that config.json claims: could these tensors hold them? */
+static enum status check_claim(const struct checkpoint *c, const struct arch *a, struct err *e)
+{
+	uint64_t claimed = 3ull * a->n_expert * a->n_layer;
+
+	if (claimed / 8 > c->n_tensors && !checkpoint_find(c, "model.layers.0.mlp.experts.gate_up_proj"))
+		return err_set(e, ERR_FORMAT, "%s: config.json speaks of %u layers of %u experts, which the %zu "
+			       "tensors here cannot hold", c->dir.path, a->n_layer, a->n_expert, c->n_tensors);
+	return OK;
+}
+
+static enum status prepare(struct plan *p, const struct checkpoint *c, const struct arch *a, struct err *e)
+{
+	*p = (struct plan){ .ckpt = c, .arch = *a, .n_outputs = 1 };
+	p->shards = mem_new(c->n_shards, sizeof *p->shards, "the plan", e);
+	p->dropped = mem_new(4, sizeof *p->dropped, "the plan", e);
+	if (!p->shards || !p->dropped)
+		return e->status;
+	for (size_t i = 0; i < c->n_shards; i++) {
+		p->shards[i].use = mem_new(c->headers[i].n_tensors, 1, "the plan", e);
+		p->shards[i].aux = mem_new(c->headers[i].n_tensors, sizeof(uint32_t), "the plan", e);
+		if (!p->shards[i].use || !p->shards[i].aux)
+			return e->status;
+		p->source_bytes += c->files[i].file.id.size;
+	}
+	return check_claim(c, a, e);
+}
+
+enum status plan_build(struct plan *p, const struct checkpoint *c, const struct arch *a,
+		       const struct vocab *v, const struct plan_options *o, struct log *problems,
+		       struct log *notes, struct err *e)
+{
+	size_t before = problems->n_lines + problems->n_dropped;
+	enum status st;
+
+	TRY(prepare(p, c, a, e));
+	TRY(plan_mtp(p, o, notes, e));
+	for (size_t i = 0; i < p->n_outputs; i++)
+		TRY(bind_output(p, &p->out[i], (uint32_t)i, problems, e));
+	list_unknown(p, problems);
+	if (problems->n_lines + problems->n_dropped > before) {
+		st = err_set(e, ERR_FORMAT, "%s: %zu tensors are missing, mis-shaped or unknown (all listed "
+			     "above); finish the download, or check that this is a DeepSeek-V4 checkpoint",
+			     c->dir.path, problems->n_lines + problems->n_dropped - before);
+		goto out;
+	}
+	for (size_t i = 0; i < p->n_outputs; i++) {
+		TRY(choose_types(p, &p->out[i], o->recipe, notes, e));
+		TRY(layout_output(p, &p->out[i], v, o, e));
+	}
+	TRY(order_feeds(p, e));
+out:
+	return st;
+}
+
+enum status plan_size(const struct plan *p, size_t number, const struct recipe *r, uint64_t *bytes,
+		      struct err *e)
+{
+	const struct plan_output *out = &p->out[number];
+	struct kept kept = { 0 };
+	struct log ignored = { 0 };
+	enum status st = OK;
+
+	*bytes = out->header.len;
+	for (size_t i = 0; i < out->n_tensors && st == OK; i++) {
+		struct plan_tensor t = out->tensors[i];
+		uint64_t padded;
+
+		st = choose_type(p, &t, r, &kept, &ignored, e);
+		if (st == OK)
+			st = size_tensor(&t, e);
+		if (st == OK && (!u64_round_up(t.bytes, out->header.alignment, &padded) ||
+				 !u64_add(*bytes, padded, bytes)))
+			st = err_set(e, ERR_FORMAT, "tensor %s: too large", t.want.name);
+	}
+	log_close(&ignored);
+	return st;
+}
+
+void plan_close(struct plan *p)
+{
+	for (size_t i = 0; i < PLAN_OUTPUTS; i++) {
+		free(p->out[i].tensors);
+		gguf_writer_close(&p->out[i].header);
+	}
+	for (size_t i = 0; p->shards && i < p->ckpt->n_shards; i++) {
+		free(p->shards[i].feeds);
+		free(p->shards[i].use);
+		free(p->shards[i].aux);
+	}
+	for (size_t i = 0; i < p->n_dropped; i++)
+		free(p->dropped[i]);
+	free(p->dropped);
+	free(p->shards);
+	free(p->matrices);
+	*p = (struct plan){ 0 };
+}

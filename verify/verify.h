@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * verify.h - is this file, or this source, what it says it is?
+ *
+ * Stands on format alone: a verifier that shared the writer's code would share its bugs. Reads
+ * through one descriptor a file, and says what it did not look at.
+ */
+#ifndef VERIFY_VERIFY_H
+#define VERIFY_VERIFY_H
+
+#include "format/format.h"
+
+struct verify_options {
+	unsigned threads;
+	volatile int *stop;
+	void (*progress)(void *arg, uint64_t done, uint64_t total);
+	void *arg;
+};
+
+/* ---- sealed.c: a GGUF with a seal ------------------------------------------------------------*/
+
+/* One damaged place. expert is UINT64_MAX where the tensor is not stacked. */
+struct damage { struct str tensor; uint64_t expert, from, to; };
+struct sealed_report {
+	struct gguf gguf;		/* owned; the strs below point into it */
+	struct seal seal;
+	bool sealed;			/* the seal could be read */
+	bool size_differs, header_differs, root_differs, padding_differs, has_trailing;
+	bool signature_present;
+	uint64_t padding_at;		/* first padding byte that is not zero */
+	struct damage *damage;		/* owned, in file order */
+	size_t n_damage;
+	uint64_t file_bytes, bytes_read;
+	char header_sha256[65];		/* the digest that a signature would sign */
+};
+/* OK: every byte is as it was sealed. ERR_MISMATCH: it is not, see the report. ERR_NO_DIGEST: no
+ * seal. Others: could not be read, or is no GGUF. The report is to be closed in every case. Memory: the header
+ * and 256 KiB a thread. */
+enum status verify_sealed(struct sealed_report *r, const struct file *f, const struct verify_options *o,
+			  struct log *notes, struct err *e) MUST_USE;
+void sealed_report_close(struct sealed_report *r);
+
+/* ---- source.c: a checkpoint directory ---------------------------------------------------------*/
+
+enum file_verdict { FILE_OK, FILE_FAILED, FILE_NO_DIGEST, FILE_MISSING, FILE_EXTRA };
+const char *file_verdict_text(enum file_verdict v);	/* "OK", "FAILED", "NO DIGEST", ... */
+struct file_result {
+	char *name;			/* owned */
+	enum file_verdict verdict;
+	enum anchor anchor;
+	struct digest expected, found;
+	uint64_t bytes;
+	char why[256];			/* beyond the verdict, or empty */
+};
+struct source_report {
+	struct file_result *files;	/* owned, by name */
+	size_t n, n_of[FILE_EXTRA + 1];
+	char commit[41], repo[256];
+};
+/* Hashes every file that anything on this disk (records, index, digests file) speaks of. OK,
+ * ERR_MISMATCH (failed or missing; under strict also extra files) or ERR_NO_DIGEST. */
+enum status verify_source(struct source_report *r, const char *path, const char *digests_file, bool strict,
+			  const struct verify_options *o, struct log *notes, struct err *e) MUST_USE;
+void source_report_close(struct source_report *r);
+
+/* ---- parallel.c ---------------------------------------------------------------------------------*/
+
+/* Runs task(arg, i) for i in [0, n) on the threads of o, each with a hash and 256 KiB of its own;
+ * stops at the first error or signal. Calls o->progress from the calling thread. */
+enum { VERIFY_BUFFER = 256 << 10 };
+struct verify_worker { struct sha256 hash; uint8_t *buf; };
+enum status verify_parallel(uint64_t n, enum status (*task)(void *arg, uint64_t i, struct verify_worker *w,
+							    struct err *e),
+			    void *arg, const struct verify_options *o, const uint64_t *bytes_done, uint64_t bytes,
+			    struct err *e) MUST_USE;
+
+#endif
