@@ -15,6 +15,50 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The next number of text at *at, or false at the end; UINT64_MAX for what is no number. */
+static bool next_number(const char *text, size_t n, size_t *at, uint64_t *v)
+{
+	size_t i = *at;
+
+	while (i < n && (text[i] == ' ' || (text[i] >= '\t' && text[i] <= '\r')))
+		i++;
+	*at = i;
+	if (i == n)
+		return false;
+	for (*v = 0; i < n && text[i] >= '0' && text[i] <= '9' && *v < UINT32_MAX; i++)
+		*v = *v * 10 + (uint64_t)(text[i] - '0');
+	if (i == *at || (i < n && text[i] != ' ' && (text[i] < '\t' || text[i] > '\r')))
+		*v = UINT64_MAX;
+	*at = i;
+	return true;
+}
+
+enum status perplexity_read_ids(const char *text, size_t n, uint32_t n_vocab, const char *path, uint32_t **ids,
+				uint64_t *n_ids, struct err *e)
+{
+	size_t cap = 0, count = 0, at = 0, from = 0;
+	void *p = NULL;
+	uint64_t v = 0;
+	enum status st;
+
+	*ids = NULL;
+	for (; next_number(text, n, &at, &v); from = at) {
+		if (v >= n_vocab) {
+			st = err_set(e, ERR_FORMAT, "%s: bytes %zu..%zu are no token id below %u; ids are "
+				     "decimal numbers between white space", path, from, at, n_vocab);
+			goto out;
+		}
+		TRY(mem_grow(&p, &cap, count + 1, sizeof(uint32_t), "token ids", e));
+		((uint32_t *)p)[count++] = (uint32_t)v;
+	}
+	*ids = p;
+	*n_ids = count;
+	return OK;
+out:
+	free(p);
+	return st;
+}
+
 /* Memory of a run with this batch and this many rows of logits; UINT64_MAX if beyond counting. */
 static uint64_t memory_for(const struct model *m, unsigned n_threads, const struct perplexity_options *o,
 			   uint64_t batch, uint64_t logits_rows)

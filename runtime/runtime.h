@@ -214,6 +214,9 @@ struct perplexity_options {
 	uint32_t bos;			/* put in place of each chunk's first token, or TOKEN_NONE */
 	uint64_t max_memory;
 };
+/* White-space separated decimal ids, each below n_vocab. *ids is owned by the caller. */
+enum status perplexity_read_ids(const char *text, size_t n, uint32_t n_vocab, const char *path, uint32_t **ids,
+				uint64_t *n_ids, struct err *e) MUST_USE;
 /* How the work divides; all of it is known before a weight is read. */
 struct perplexity_plan {
 	uint64_t n_chunks, n_left_over;	/* whole chunks that are scored; ids after them */
