@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * attention.c - one head of keys that are also the values, for all query heads.
+ *
+ * Position t sees the last `window` raw rows, itself included, and the compressed rows of blocks
+ * that are complete (ratio 4: those that the indexer picked, once there are more than it may pick),
+ * in one softmax with a sink per head that takes probability and gives nothing. Rows carry their
+ * rotation as values too; the output is turned back by the query's position. Heads are worked
+ * through in the groups of the output projection, so that only one group's queries are in memory.
+ */
+#include "runtime/layer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct attend {
+	struct forward *f;
+	uint32_t ratio;
+	size_t n_blocks, heads, first_head;	/* of a sequence; of a group; of this group */
+	bool picked;
+	const float *sinks;			/* (n_head) */
+};
+
+/* ---- rows ---- */
+
+struct kv_norm { struct forward *f; const float *q_norm, *kv_norm; uint32_t ratio; };
+
+static void norm_task(void *ctx, unsigned i, unsigned n)
+{
+	const struct kv_norm *k = ctx;
+	const struct forward *f = k->f;
+	const struct arch *a = f->arch;
+	size_t from, to, n_rot = a->n_rot;
+
+	pool_share(f->n_tok, i, n, &from, &to);
+	for (size_t t = from; t < to; t++) {
+		float *qa = f->qa + t * a->q_lora, *kv = f->kv + t * a->head_dim;
+
+		ops_rms_norm(qa, qa, k->q_norm, a->q_lora, (double)a->rms_eps);
+		ops_rms_norm(kv, kv, k->kv_norm, a->head_dim, (double)a->rms_eps);
+		ops_rope(kv + a->head_dim - n_rot, f->rope[k->ratio != 0] + t % f->n_ctx * n_rot, n_rot / 2,
+			 false);
+	}
+}
+
+static enum status make_rows(struct forward *f, uint32_t layer, struct err *e)
+{
+	const struct arch *a = f->arch;
+	struct kv_norm k = { .f = f, .ratio = a->ratio[layer] };
+	float *q_norm = NULL, *kv_norm = NULL;
+	enum status st;
+
+	TRY(linear_all(f, ROLE_ATTN_Q_A, layer, f->x, a->n_embd, f->qa, a->q_lora, e));
+	TRY(linear_all(f, ROLE_ATTN_KV, layer, f->x, a->n_embd, f->kv, a->head_dim, e));
+	if (!(q_norm = small_load(f, ROLE_ATTN_Q_A_NORM, layer, a->q_lora, e)) ||
+	    !(kv_norm = small_load(f, ROLE_ATTN_KV_NORM, layer, a->head_dim, e))) {
+		st = e->status;
+		goto out;
+	}
+	k.q_norm = q_norm;
+	k.kv_norm = kv_norm;
+	TRY(engine_run(&f->engine, norm_task, &k, e));
+	if (a->ratio[layer])
+		TRY(compress(f, layer, false, f->rows, e));
+	if (rows_are_picked(a, f->n_ctx, a->ratio[layer]))
+		TRY(index_pick(f, layer, e));
+out:
+	free(q_norm);
+	free(kv_norm);
+	return st;
+}
+
+/* ---- one group of heads ---- */
+
+/* A run of consecutive rows that a position sees. */
+struct seen { const float *rows; size_t n; };
+
+/* The raw rows, then the compressed ones; picked ones are gathered into room. */
+static size_t rows_seen(const struct attend *g, size_t t, struct seen seen[2], float *room)
+{
+	const struct forward *f = g->f;
+	size_t at = t % f->n_ctx, d = f->arch->head_dim, k = f->arch->idx_topk;
+	size_t window = at + 1 < f->arch->window ? at + 1 : f->arch->window;
+	size_t visible = rows_visible((uint32_t)at, g->ratio);
+	const float *rows = f->rows + t / f->n_ctx * g->n_blocks * d;
+
+	seen[0] = (struct seen){ f->kv + (t + 1 - window) * d, window };
+	if (g->picked && visible > k) {
+		for (size_t i = 0; i < k; i++)
+			memcpy(room + i * d, rows + f->pick[t * k + i] * d, d * sizeof(float));
+		rows = room;
+		visible = k;
+	}
+	seen[1] = (struct seen){ rows, visible };
+	return window + visible;
+}
+
+/* Scores of one head to weights: exp(s - top) / (sum + exp(sink - top)), the sum in double. */
+static void weigh(float *score, size_t n, double scale, double sink)
+{
+	double top = sink, sum;
+
+	for (size_t i = 0; i < n; i++)
+		top = (double)score[i] * scale > top ? (double)score[i] * scale : top;
+	sum = exp(sink - top);
+	for (size_t i = 0; i < n; i++) {
+		double p = exp((double)score[i] * scale - top);
+
+		sum += p;
+		score[i] = (float)p;
+	}
+	for (size_t i = 0; i < n; i++)
+		score[i] = (float)((double)score[i] / sum);
+}
+
+static void attend_task(void *ctx, unsigned i, unsigned n)
+{
+	const struct attend *g = ctx;
+	const struct forward *f = g->f;
+	const struct arch *a = f->arch;
+	struct lane *lane = &g->f->engine.lanes[i];
+	size_t from, to, d = a->head_dim, n_rot = a->n_rot;
+	double scale = 1 / sqrt((double)d);
+
+	pool_share(f->n_tok, i, n, &from, &to);
+	for (size_t t = from; t < to; t++) {
+		const float *turn = f->rope[g->ratio != 0] + t % f->n_ctx * n_rot;
+		float *q = f->q + t * g->heads * d;
+		struct seen seen[2];
+		size_t n_seen = rows_seen(g, t, seen, lane->work), done = 0;
+		float *score = lane->work + (g->picked ? (size_t)a->idx_topk * d : 0);
+
+		for (size_t h = 0; h < g->heads; h++) {
+			ops_rms_norm(q + h * d, q + h * d, NULL, d, (double)a->rms_eps);
+			ops_rope(q + h * d + d - n_rot, turn, n_rot / 2, false);
+		}
+		for (int s = 0; s < 2; done += seen[s++].n) {
+			struct matmul m = { .w = seen[s].rows, .rows = seen[s].n, .cols = d, .x = q,
+					    .n = g->heads, .x_stride = d, .y = score + done,
+					    .y_stride = n_seen };
+
+			ops_matmul(&m);
+		}
+		for (size_t h = 0; h < g->heads; h++) {
+			float *out = q + h * d, *w = score + h * n_seen;
+
+			weigh(w, n_seen, scale, (double)g->sinks[g->first_head + h]);
+			memset(out, 0, d * sizeof(float));
+			ops_mix(out, d, seen[0].rows, w, seen[0].n);
+			ops_mix(out, d, seen[1].rows, w + seen[0].n, seen[1].n);
+			ops_rope(out + d - n_rot, turn, n_rot / 2, true);
+		}
+	}
+}
+
+struct room room_for_rows(const struct arch *a, uint32_t n_ctx, uint32_t ratio)
+{
+	bool picked = rows_are_picked(a, n_ctx, ratio);
+	uint64_t blocks = ratio ? n_ctx / ratio : 0, heads = a->n_head / a->o_groups;
+	uint64_t seen = u64_min(a->window, n_ctx) + (picked ? a->idx_topk : blocks);
+	uint64_t attend = heads * seen + (picked ? (uint64_t)a->idx_topk * a->head_dim : 0);
+	uint64_t index = picked ? (uint64_t)a->idx_head * blocks : 0;
+
+	return (struct room){ attend > index ? attend : index, picked ? blocks : 0 };
+}
+
+static enum status lane_room(struct forward *f, uint32_t layer, struct err *e)
+{
+	struct room r = room_for_rows(f->arch, f->n_ctx, f->arch->ratio[layer]);
+	enum status st = OK;
+
+	for (unsigned i = 0; i < f->engine.pool->n; i++) {
+		struct lane *lane = &f->engine.lanes[i];
+		void *work = lane->work, *score = lane->score, *ranked = lane->ranked;
+
+		st = mem_grow(&work, &lane->work_cap, r.work, sizeof(float), "attention", e);
+		lane->work = work;
+		if (st == OK)
+			st = mem_grow(&score, &lane->score_cap, r.score, sizeof(double), "attention", e);
+		lane->score = score;
+		if (st == OK)
+			st = mem_grow(&ranked, &lane->ranked_cap, r.score, sizeof(struct ranked), "attention", e);
+		lane->ranked = ranked;
+		if (st != OK)
+			break;
+	}
+	return st;
+}
+
+enum status attention(struct forward *f, uint32_t layer, struct err *e)
+{
+	const struct arch *a = f->arch;
+	uint32_t ratio = a->ratio[layer];
+	struct attend g = { .f = f, .ratio = ratio, .n_blocks = ratio ? f->n_ctx / ratio : 0,
+			    .heads = a->n_head / a->o_groups,
+			    .picked = rows_are_picked(a, f->n_ctx, ratio) };
+	size_t group = g.heads * a->head_dim, z_stride = (size_t)a->o_groups * a->o_lora;
+	struct weight q_b, out_a;
+	float *sinks = NULL;
+	enum status st;
+
+	TRY(lane_room(f, layer, e));
+	TRY(make_rows(f, layer, e));
+	TRY(weight_bind(&q_b, f->model, ROLE_ATTN_Q_B, layer, e));
+	TRY(weight_bind(&out_a, f->model, ROLE_ATTN_OUTPUT_A, layer, e));
+	sinks = small_load(f, ROLE_ATTN_SINKS, layer, a->n_head, e);
+	if (!sinks)
+		return e->status;
+	g.sinks = sinks;
+	for (uint32_t i = 0; i < a->o_groups; i++) {
+		struct linear in = { .w = &q_b, .row0 = i * group, .n_rows = group, .x = f->qa, .n = f->n_tok,
+				     .x_stride = a->q_lora, .y = f->q, .y_stride = group };
+		struct linear out = { .w = &out_a, .row0 = (uint64_t)i * a->o_lora, .n_rows = a->o_lora,
+				      .x = f->q, .n = f->n_tok, .x_stride = group,
+				      .y = f->z + (size_t)i * a->o_lora, .y_stride = z_stride };
+
+		g.first_head = i * g.heads;
+		TRY(linear(&f->engine, &in, e));
+		TRY(engine_run(&f->engine, attend_task, &g, e));
+		TRY(linear(&f->engine, &out, e));
+	}
+	TRY(linear_all(f, ROLE_ATTN_OUTPUT_B, layer, f->z, z_stride, f->y, a->n_embd, e));
+out:
+	free(sinks);
+	return st;
+}

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * forward.c - DeepSeek-V4 over a batch: tokens to streams, layer after layer, streams to logits.
+ *
+ * Everything about the architecture that a shape needs is in struct arch; nothing is assumed of
+ * sizes. All activations of a batch are in memory, weights never are: memory is what
+ * forward_bytes says plus a tile for each thread.
+ */
+#include "runtime/layer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- memory: one list, for the sum and for the allocation ---- */
+
+struct slot { void **at; uint64_t n, each; };
+enum { MAX_SLOTS = 40 };
+
+static uint64_t most(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+static void add(struct slot *s, size_t *n, void *at, uint64_t count, uint64_t each, uint64_t bytes)
+{
+	if (!u64_mul(count, each, &count))
+		count = UINT64_MAX;
+	s[(*n)++] = (struct slot){ at, count, bytes };
+}
+
+struct widths { uint64_t channels, rows; bool picked; };
+
+/* The widest layer decides: channels of a compressor's products, rows of a sequence. */
+static struct widths widest(const struct arch *a, uint32_t n_ctx)
+{
+	struct widths w = { 0 };
+
+	for (uint32_t l = 0; l < a->n_layer; l++) {
+		uint32_t r = a->ratio[l];
+		bool picked = rows_are_picked(a, n_ctx, r);
+		uint64_t wide = picked ? most(a->head_dim, a->idx_dim) : a->head_dim;
+
+		if (r == 0)
+			continue;
+		w.channels = most(w.channels, ratio_overlaps(r) ? 2 * wide : wide);
+		w.rows = most(w.rows, n_ctx / r);
+		w.picked |= picked;
+	}
+	return w;
+}
+
+static size_t list_slots(struct forward *f, const struct arch *a, uint32_t n_ctx, uint64_t n_seq,
+			 struct slot *s)
+{
+	struct widths w = widest(a, n_ctx);
+	uint64_t tok = n_ctx * n_seq, f4 = sizeof(float), rows = w.rows * n_seq, d = a->n_embd;
+	uint64_t group = (uint64_t)(a->n_head / a->o_groups) * a->head_dim, hc = a->n_hc;
+	uint64_t idx_tok = w.picked ? tok : 0, used = a->n_expert_used;
+	size_t n = 0;
+
+	add(s, &n, &f->ids, tok, 1, sizeof(uint32_t));
+	add(s, &n, &f->stream, tok, hc * d, f4);
+	add(s, &n, &f->x, tok, d, f4);
+	add(s, &n, &f->y, tok, d, f4);
+	add(s, &n, &f->mix, tok, (2 + hc) * hc, f4);
+	add(s, &n, &f->post, tok, hc, f4);
+	add(s, &n, &f->comb, tok, hc * hc, f4);
+	add(s, &n, &f->rope[0], n_ctx, a->n_rot, f4);
+	add(s, &n, &f->rope[1], n_ctx, a->n_rot, f4);
+	add(s, &n, &f->qa, tok, a->q_lora, f4);
+	add(s, &n, &f->kv, tok, a->head_dim, f4);
+	add(s, &n, &f->up, tok, w.channels, f4);
+	add(s, &n, &f->gate, tok, w.channels, f4);
+	add(s, &n, &f->rows, rows, a->head_dim, f4);
+	add(s, &n, &f->q, tok, group, f4);
+	add(s, &n, &f->z, tok, (uint64_t)a->o_groups * a->o_lora, f4);
+	add(s, &n, &f->idx_q, idx_tok, (uint64_t)a->idx_head * a->idx_dim, f4);
+	add(s, &n, &f->idx_w, idx_tok, a->idx_head, f4);
+	add(s, &n, &f->idx_rows, w.picked ? rows : 0, a->idx_dim, f4);
+	add(s, &n, &f->pick, idx_tok, a->idx_topk, sizeof(uint32_t));
+	add(s, &n, &f->router, tok, a->n_expert, f4);
+	add(s, &n, &f->expert, tok, used, sizeof(uint32_t));
+	add(s, &n, &f->expert_weight, tok, used, f4);
+	add(s, &n, &f->order, tok, used, sizeof(uint32_t));
+	add(s, &n, &f->first, (uint64_t)a->n_expert + 1, 1, sizeof(uint32_t));
+	add(s, &n, &f->ex_x, tok, d, f4);
+	add(s, &n, &f->ex_y, tok, d, f4);
+	add(s, &n, &f->ex_gate, tok, a->n_ff_exp, f4);
+	add(s, &n, &f->ex_up, tok, a->n_ff_exp, f4);
+	return n;
+}
+
+uint64_t forward_bytes(const struct arch *a, uint32_t n_ctx, uint64_t n_seq, unsigned n_threads)
+{
+	struct forward unused;
+	struct slot s[MAX_SLOTS];
+	uint64_t sum = 0, bytes, lane = 0;
+	size_t n = list_slots(&unused, a, n_ctx, n_seq, s);
+
+	for (uint32_t l = 0; l < a->n_layer; l++) {
+		struct room r = room_for_rows(a, n_ctx, a->ratio[l]);
+
+		lane = most(lane, r.work * sizeof(float) + r.score * (sizeof(double) + sizeof(struct ranked)));
+	}
+	lane += a->n_expert * (sizeof(double) + sizeof(struct ranked));
+	if (!u64_mul(lane, n_threads, &sum))
+		return UINT64_MAX;
+	for (size_t i = 0; i < n; i++)
+		if (!u64_mul(s[i].n, s[i].each, &bytes) || !u64_add(sum, bytes, &sum))
+			return UINT64_MAX;
+	return sum;
+}
+
+static enum status allocate(struct forward *f, struct err *e)
+{
+	struct slot s[MAX_SLOTS];
+	size_t n = list_slots(f, f->arch, f->n_ctx, f->max_seq, s);
+
+	for (size_t i = 0; i < n; i++) {
+		void *p = s[i].n > SIZE_MAX ? NULL : mem_new((size_t)s[i].n, (size_t)s[i].each,
+							     "a batch's activations", e);
+		if (!p)
+			return err_set(e, ERR_NOMEM, "no memory for a batch's activations");
+		memcpy(s[i].at, &p, sizeof p);	/* the slots are pointers of several types */
+	}
+	return OK;
+}
+
+enum status forward_open(struct forward *f, const struct model *m, struct pool *pool, uint32_t n_ctx,
+			 uint32_t max_seq, struct err *e)
+{
+	double *freq = NULL;
+	const struct arch *a = &m->arch;
+	enum status st;
+
+	*f = (struct forward){ .model = m, .arch = a, .n_ctx = n_ctx, .max_seq = max_seq };
+	/* tokens and (token, expert) pairs are numbered in 32 bits */
+	if (a->n_hc > HYPER_MAX || (uint64_t)n_ctx * max_seq > UINT32_MAX / (2 + a->n_expert_used))
+		return err_set(e, ERR_UNSUPPORTED, "%s: a batch of %u x %u tokens is too large", m->path,
+			       max_seq, n_ctx);
+	TRY(engine_open(&f->engine, pool, e));
+	TRY(allocate(f, e));
+	freq = mem_new(a->n_rot / 2, sizeof *freq, "rotary positions", e);
+	if (!freq) {
+		st = e->status;
+		goto out;
+	}
+	for (int kind = 0; kind < 2; kind++) {
+		ops_rope_freqs(freq, a, kind == 1);
+		for (size_t t = 0; t < n_ctx; t++)
+			ops_rope_row(f->rope[kind] + t * a->n_rot, freq, a->n_rot / 2, t);
+	}
+out:
+	free(freq);
+	if (st != OK)
+		forward_close(f);
+	return st;
+}
+
+void forward_close(struct forward *f)
+{
+	struct slot s[MAX_SLOTS];
+
+	if (!f->arch)
+		return;
+	size_t n = list_slots(f, f->arch, f->n_ctx, f->max_seq, s);
+
+	for (size_t i = 0; i < n; i++) {
+		void *p;
+
+		memcpy(&p, s[i].at, sizeof p);
+		free(p);
+	}
+	engine_close(&f->engine);
+	*f = (struct forward){ 0 };
+}
+
+/* ---- small helpers of the layer's files ---- */
+
+float *small_load(struct forward *f, enum role role, uint32_t layer, uint64_t n, struct err *e)
+{
+	float *p = n > SIZE_MAX ? NULL : mem_new((size_t)n, sizeof *p, "a small tensor", e);
+
+	if (p && weight_all(f->model, role, layer, p, n, &f->engine.lanes[0].scratch, e) != OK) {
+		free(p);
+		p = NULL;
+	}
+	return p;
+}
+
+enum status linear_all(struct forward *f, enum role role, uint32_t layer, const float *x, size_t x_stride,
+		       float *y, size_t n, struct err *e)
+{
+	struct weight w;
+	struct linear l = { .w = &w, .n_rows = n, .x = x, .n = f->n_tok, .x_stride = x_stride,
+			    .y = y, .y_stride = n };
+	enum status st;
+
+	TRY(weight_bind(&w, f->model, role, layer, e));
+	if (w.rows != n || w.cols != x_stride)
+		return err_set(e, ERR_FORMAT, "%s: %llu x %llu where %zu x %zu belong (tensor %s)",
+			       f->model->path, (unsigned long long)w.rows, (unsigned long long)w.cols, n,
+			       x_stride, w.want->name);
+	TRY(linear(&f->engine, &l, e));
+out:
+	return st;
+}
+
+/* ---- the pass ---- */
+
+enum status forward_start(struct forward *f, const uint32_t *ids, uint32_t n_seq, struct err *e)
+{
+	const struct arch *a = f->arch;
+	size_t d = a->n_embd;
+	struct weight embed;
+	enum status st;
+
+	if (n_seq > f->max_seq)
+		return err_set(e, ERR_USAGE, "%u sequences in a batch of %u", n_seq, f->max_seq);
+	f->n_seq = n_seq;
+	f->n_tok = (size_t)n_seq * f->n_ctx;
+	memcpy(f->ids, ids, f->n_tok * sizeof *ids);
+	TRY(weight_bind(&embed, f->model, ROLE_EMBED, LAYER_NONE, e));
+	for (size_t t = 0; t < f->n_tok; t++) {
+		float *stream = f->stream + t * a->n_hc * d;
+
+		if (ids[t] >= embed.rows)
+			return err_set(e, ERR_FORMAT, "%s: token id %u at %zu; the model has %llu",
+				       f->model->path, ids[t], t, (unsigned long long)embed.rows);
+		TRY(weight_rows(&embed, 0, ids[t], (uint64_t)ids[t] + 1, stream,
+				&f->engine.lanes[0].scratch, e));
+		for (size_t j = 1; j < a->n_hc; j++)
+			memcpy(stream + j * d, stream, d * sizeof(float));
+	}
+out:
+	return st;
+}
+
+enum status forward_layer(struct forward *f, uint32_t layer, struct err *e)
+{
+	enum status st;
+
+	TRY(hyper_pre(f, HYPER_ATTN, layer, e));
+	TRY(attention(f, layer, e));
+	TRY(hyper_post(f, e));
+	TRY(hyper_pre(f, HYPER_FFN, layer, e));
+	TRY(experts(f, layer, e));
+	TRY(hyper_post(f, e));
+	return OK;
+out:
+	return st;
+}
+
+enum status forward_head(struct forward *f, uint32_t from, uint32_t to, struct err *e)
+{
+	return hyper_head(f, from, to, e);
+}
+
+enum status forward_logits(struct forward *f, size_t row, size_t n, float *logits, struct err *e)
+{
+	const struct arch *a = f->arch;
+	struct weight w;
+	struct linear l = { .w = &w, .n_rows = a->n_vocab, .x = f->x + row * a->n_embd, .n = n,
+			    .x_stride = a->n_embd, .y = logits, .y_stride = a->n_vocab };
+	enum status st;
+
+	TRY(weight_bind(&w, f->model, ROLE_OUTPUT, LAYER_NONE, e));
+	TRY(linear(&f->engine, &l, e));
+out:
+	return st;
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * layer.h - the halves of a layer, private to runtime/. Each reads f->x (or f->stream) and writes
+ * f->y; weights are bound by role and layer inside.
+ */
+#ifndef RUNTIME_LAYER_H
+#define RUNTIME_LAYER_H
+
+#include "runtime/runtime.h"
+
+/* ---- hyper.c: residual streams ---- */
+
+/* One token's mixing numbers from its (2 + n_hc) n_hc products, by Sinkhorn's iteration. comb is
+ * row-major (source, destination). */
+struct hyper_shape { uint32_t n_hc, iters; double eps; };
+void hyper_split(const struct hyper_shape *h, const float *mix, const float *scale, const float *base,
+		 float *pre, float *post, float *comb);
+enum hyper_half { HYPER_ATTN, HYPER_FFN };
+/* stream -> x (mixed and normed), post, comb */
+enum status hyper_pre(struct forward *f, enum hyper_half half, uint32_t layer, struct err *e) MUST_USE;
+/* y, post, comb, stream -> stream */
+enum status hyper_post(struct forward *f, struct err *e) MUST_USE;
+/* stream -> x, packed positions [from, to) */
+enum status hyper_head(struct forward *f, uint32_t from, uint32_t to, struct err *e) MUST_USE;
+
+/* ---- compressor.c: pooled rows, and which of them a token sees ---- */
+
+/* x -> rows (n_seq, n_ctx / ratio, d): the main compressor, or the indexer's. */
+enum status compress(struct forward *f, uint32_t layer, bool indexer, float *rows, struct err *e) MUST_USE;
+/* x, qa -> pick */
+enum status index_pick(struct forward *f, uint32_t layer, struct err *e) MUST_USE;
+/* Compressed rows that token t sees, and whether pick chooses among them. */
+static inline uint32_t rows_visible(uint32_t t, uint32_t ratio) { return ratio ? (t + 1) / ratio : 0; }
+static inline bool ratio_overlaps(uint32_t ratio) { return ratio == 4; }
+
+/* ---- attention.c, moe.c: x -> y ---- */
+
+/* Elements that one thread needs of lane->work, and of lane->score and ->ranked. */
+struct room { uint64_t work, score; };
+struct room room_for_rows(const struct arch *a, uint32_t n_ctx, uint32_t ratio);
+/* May a position see more compressed rows than the indexer may pick? */
+static inline bool rows_are_picked(const struct arch *a, uint32_t n_ctx, uint32_t ratio)
+{
+	return ratio_overlaps(ratio) && n_ctx / ratio > a->idx_topk;
+}
+
+enum status attention(struct forward *f, uint32_t layer, struct err *e) MUST_USE;
+enum status experts(struct forward *f, uint32_t layer, struct err *e) MUST_USE;
+
+/* Owned float32 copy of a small tensor of exactly n elements. */
+float *small_load(struct forward *f, enum role role, uint32_t layer, uint64_t n, struct err *e) MUST_USE;
+/* linear() over all tokens and rows of a bound weight. */
+enum status linear_all(struct forward *f, enum role role, uint32_t layer, const float *x, size_t x_stride,
+		       float *y, size_t n, struct err *e) MUST_USE;
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * linear.c - products of activations with weights that are streamed from the file.
+ *
+ * Each thread takes a fixed share of the rows, decodes a tile of them at a time and multiplies it
+ * with every token, so that a weight is read and decoded once a batch whatever its size, and the
+ * memory for it is a tile a thread.
+ */
+#include "runtime/runtime.h"
+
+#include <stdlib.h>
+
+enum status engine_open(struct engine *g, struct pool *pool, struct err *e)
+{
+	*g = (struct engine){ .pool = pool };
+	g->lanes = mem_new(pool->n, sizeof *g->lanes, "the threads' buffers", e);
+	return g->lanes ? OK : e->status;
+}
+
+void engine_close(struct engine *g)
+{
+	for (unsigned i = 0; g->lanes && i < g->pool->n; i++) {
+		weight_scratch_close(&g->lanes[i].scratch);
+		free(g->lanes[i].tile);
+		free(g->lanes[i].work);
+		free(g->lanes[i].score);
+		free(g->lanes[i].ranked);
+	}
+	free(g->lanes);
+	*g = (struct engine){ 0 };
+}
+
+enum status engine_run(struct engine *g, void (*task)(void *ctx, unsigned i, unsigned n), void *ctx,
+		       struct err *e)
+{
+	for (unsigned i = 0; i < g->pool->n; i++)
+		g->lanes[i].status = OK;
+	pool_run(g->pool, task, ctx);
+	for (unsigned i = 0; i < g->pool->n; i++)
+		if (g->lanes[i].status != OK) {
+			*e = g->lanes[i].err;
+			return e->status;
+		}
+	return OK;
+}
+
+static uint64_t tile_rows(uint64_t cols)
+{
+	uint64_t n = TILE_FLOATS / cols;
+
+	return n < 2 ? 2 : n & ~(uint64_t)1;
+}
+
+struct job { struct engine *g; const struct linear *l; };
+
+static void linear_task(void *ctx, unsigned i, unsigned n)
+{
+	const struct job *j = ctx;
+	const struct linear *l = j->l;
+	struct lane *lane = &j->g->lanes[i];
+	uint64_t cols = l->w->cols, step = tile_rows(cols);
+	size_t from, to;
+	void *p = lane->tile;
+
+	pool_share((size_t)l->n_rows, i, n, &from, &to);
+	if (from == to)
+		return;
+	lane->status = mem_grow(&p, &lane->tile_cap, (size_t)(u64_min(step, to - from) * cols),
+				sizeof(float), "a tile of weights", &lane->err);
+	lane->tile = p;
+	for (uint64_t r = from; r < to && lane->status == OK; r += step) {
+		uint64_t end = u64_min(to, r + step);
+		struct matmul m = { .w = lane->tile, .rows = (size_t)(end - r), .cols = (size_t)cols,
+				    .x = l->x, .n = l->n, .x_stride = l->x_stride,
+				    .y = l->y + r, .y_stride = l->y_stride };
+
+		lane->status = weight_rows(l->w, l->matrix, l->row0 + r, l->row0 + end, lane->tile,
+					   &lane->scratch, &lane->err);
+		if (lane->status == OK)
+			ops_matmul(&m);
+	}
+}
+
+enum status linear(struct engine *g, const struct linear *l, struct err *e)
+{
+	struct job j = { g, l };
+
+	if (l->n == 0)
+		return OK;
+	return engine_run(g, linear_task, &j, e);
+}
+
+uint64_t engine_bytes(unsigned n_threads, const struct wants *wants)
+{
+	uint64_t most = TILE_FLOATS;
+
+	for (size_t i = 0; i < wants->n; i++) {
+		uint64_t cols = wants->w[i].shape[wants->w[i].n_dims - 1];
+
+		if (tile_rows(cols) * cols > most)
+			most = tile_rows(cols) * cols;
+	}
+	return n_threads * (sizeof(struct lane) + most * 13);	/* floats, their bytes, scales */
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * model.c - opening a model, whichever of the two forms it has.
+ *
+ * Invariant: after model_open every tensor of the trunk exists with the shape that the
+ * hyper-parameters demand, in a type that can be decoded, so whatever a dimension says is backed
+ * by bytes in a file. No tensor data is read here.
+ */
+#include "runtime/runtime.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { CONFIG_MAX = 16 << 20 };
+
+static enum status open_gguf(struct model *m, struct log *notes, struct err *e)
+{
+	enum status st;
+
+	m->is_gguf = true;
+	TRY(file_open(&m->file, AT_FDCWD, m->path, true, m->path, e));
+	TRY(gguf_read(&m->gguf, &m->file, notes, e));
+	TRY(arch_from_gguf(&m->arch, &m->gguf, m->path, e));
+	return OK;
+out:
+	return st;
+}
+
+static enum status open_checkpoint(struct model *m, struct log *notes, struct err *e)
+{
+	const struct source_file *config;
+	char *text = NULL;
+	size_t n;
+	enum status st;
+
+	TRY(checkpoint_open(&m->ckpt, m->path, NULL, notes, e));
+	config = checkpoint_file(&m->ckpt, "config.json");
+	if (!config) {
+		st = err_set(e, ERR_FORMAT, "%s: config.json is missing; it is part of every checkpoint, "
+			     "download it again", m->path);
+		goto out;
+	}
+	TRY(file_slurp(&config->file, CONFIG_MAX, &text, &n, e));
+	TRY(arch_from_config(&m->arch, text, n, config->file.path, notes, e));
+out:
+	free(text);
+	return st;
+}
+
+/* Binds every tensor once: all that is wrong goes to problems. */
+static void check_tensors(const struct model *m, struct log *problems)
+{
+	struct err e;
+	struct weight w;
+
+	for (size_t i = 0; i < m->wants.n; i++) {
+		const struct want *want = &m->wants.w[i];
+		uint64_t n = role_class(want->role) == CLASS_EXPERTS ? want->shape[0] : 1;
+
+		if (m->is_gguf) {
+			if (weight_bind(&w, m, want->role, want->layer, &e) != OK)
+				log_add(problems, "%s", e.msg);
+			continue;
+		}
+		for (uint64_t k = 0; k < n; k++)
+			for (unsigned part = 0; part < want_parts(want); part++) {
+				struct source_matrix s;
+				bool found;
+
+				source_bind(&s, &found, &m->ckpt, &m->arch, want, k, part, problems);
+			}
+	}
+}
+
+enum status model_open(struct model *m, const char *path, struct log *notes, struct err *e)
+{
+	struct stat info;
+	struct log problems = { 0 };
+	enum status st;
+
+	*m = MODEL_NONE;
+	if (stat(path, &info) != 0)
+		return err_errno(e, "%s: cannot open the model", path);
+	m->path = mem_strdup(path, e);
+	if (!m->path)
+		return e->status;
+	TRY(S_ISDIR(info.st_mode) ? open_checkpoint(m, notes, e) : open_gguf(m, notes, e));
+	TRY(wants_build(&m->wants, &m->arch, PART_TRUNK, e));
+	check_tensors(m, &problems);
+	if (problems.n_lines) {
+		char *line = problems.text, *end = strchr(line, '\n');
+		bool more = problems.n_lines > 1;
+
+		*end = 0;
+		st = err_set(e, ERR_FORMAT, "%s: %s%s", path, line,
+			     more ? "; the other problems are listed above" : "");
+		for (line = end + 1; more && (end = strchr(line, '\n')); line = end + 1) {
+			*end = 0;
+			log_add(notes, "%s: %s", path, line);
+		}
+	}
+out:
+	log_close(&problems);
+	if (st != OK)
+		model_close(m);
+	return st;
+}
+
+enum status model_vocab(const struct model *m, struct vocab *v, bool *found, struct log *notes,
+			struct err *e)
+{
+	const struct source_file *t;
+
+	*v = (struct vocab){ 0 };
+	if (m->is_gguf) {
+		*found = gguf_find(&m->gguf, "tokenizer.ggml.tokens") != NULL;
+		return *found ? vocab_from_gguf(v, &m->gguf, m->path, e) : OK;
+	}
+	t = checkpoint_file(&m->ckpt, "tokenizer.json");
+	*found = t != NULL;
+	if (!t)
+		return OK;
+	return vocab_from_files(v, t, checkpoint_file(&m->ckpt, "tokenizer_config.json"),
+				checkpoint_file(&m->ckpt, "chat_template.jinja"), m->arch.n_vocab,
+				m->arch.bos, m->arch.eos, notes, e);
+}
+
+uint64_t model_header_bytes(const struct model *m)
+{
+	uint64_t n = m->wants.n * sizeof *m->wants.w;
+
+	if (m->is_gguf)
+		return n + m->gguf.data_off + m->gguf.n_tensors * sizeof *m->gguf.tensors;
+	for (size_t i = 0; i < m->ckpt.n_shards; i++)
+		n += m->ckpt.headers[i].data_off;
+	return n + m->ckpt.n_tensors * (sizeof(struct st_tensor) + sizeof(void *));
+}
+
+uint64_t model_tensor_bytes(const struct model *m)
+{
+	uint64_t n = 0;
+
+	if (m->is_gguf)
+		for (size_t i = 0; i < m->gguf.n_tensors; i++)
+			n += m->gguf.tensors[i].bytes;
+	else
+		for (size_t i = 0; i < m->ckpt.n_shards; i++)
+			n += m->ckpt.files[i].file.id.size - m->ckpt.headers[i].data_off;
+	return n;
+}
+
+void model_close(struct model *m)
+{
+	wants_close(&m->wants);
+	gguf_close(&m->gguf);
+	file_close(&m->file);
+	checkpoint_close(&m->ckpt);
+	free(m->path);
+	*m = MODEL_NONE;
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * moe.c - the feed-forward half of a layer: which experts a token goes to, and what they give.
+ *
+ * A token's experts come from a table by its id (the first layers) or are the best by affinity
+ * plus a bias that counts for the choice alone. Affinity is sqrt(softplus(logit)); the weights of
+ * the chosen sum to the routed scale. Tokens are gathered by expert, so an expert's matrices are
+ * read once a batch and only where a token wants them; contributions are added in order of expert
+ * number. The clamp of SwiGLU holds for the shared expert too.
+ */
+#include "runtime/layer.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct routing {
+	struct forward *f;
+	const float *bias;		/* (n_expert), NULL where the table decides */
+	struct ranked *ranked;		/* a run of n_expert for each thread */
+	double *score;
+};
+
+static void route_token(const struct routing *r, size_t t, struct ranked *ranked, double *score)
+{
+	const struct forward *f = r->f;
+	const struct arch *a = f->arch;
+	size_t k = a->n_expert_used;
+	uint32_t *ids = f->expert + t * k;
+	float *weight = f->expert_weight + t * k;
+	const float *logit = f->router + t * a->n_expert;
+	double sum = 0;
+
+	if (r->bias) {
+		for (size_t x = 0; x < a->n_expert; x++)
+			score[x] = sqrt(ops_softplus((double)logit[x])) + (double)r->bias[x];
+		ops_top_k(score, a->n_expert, k, ranked, ids);
+	}
+	for (size_t i = 0; i < k; i++)
+		sum += sqrt(ops_softplus((double)logit[ids[i]]));
+	for (size_t i = 0; i < k; i++) {
+		double s = sqrt(ops_softplus((double)logit[ids[i]]));
+
+		weight[i] = (float)((a->norm_topk ? s / sum : s) * (double)a->routed_scale);
+	}
+}
+
+static void route_task(void *ctx, unsigned i, unsigned n)
+{
+	const struct routing *r = ctx;
+	size_t from, to, n_expert = r->f->arch->n_expert;
+
+	pool_share(r->f->n_tok, i, n, &from, &to);
+	for (size_t t = from; t < to; t++)
+		route_token(r, t, r->ranked + i * n_expert, r->score + i * n_expert);
+}
+
+/* The table's row of every token. */
+static enum status look_up(struct forward *f, uint32_t layer, struct err *e)
+{
+	struct weight table;
+	enum status st;
+
+	TRY(weight_bind(&table, f->model, ROLE_ROUTER_IDS, layer, e));
+	for (size_t t = 0; t < f->n_tok; t++)
+		TRY(weight_ids(&table, f->ids[t], f->expert + t * f->arch->n_expert_used,
+			       &f->engine.lanes[0].scratch, e));
+out:
+	return st;
+}
+
+static enum status route(struct forward *f, uint32_t layer, struct err *e)
+{
+	const struct arch *a = f->arch;
+	struct routing r = { .f = f };
+	size_t n = (size_t)f->engine.pool->n * a->n_expert;
+	float *bias = NULL;
+	enum status st;
+
+	TRY(linear_all(f, ROLE_ROUTER, layer, f->x, a->n_embd, f->router, a->n_expert, e));
+	if (layer < a->n_hash_layer)
+		TRY(look_up(f, layer, e));
+	else if (!(bias = small_load(f, ROLE_ROUTER_BIAS, layer, a->n_expert, e)))
+		return e->status;
+	r.bias = bias;
+	r.ranked = mem_new(n, sizeof *r.ranked, "routing", e);
+	r.score = mem_new(n, sizeof *r.score, "routing", e);
+	st = r.ranked && r.score ? engine_run(&f->engine, route_task, &r, e) : e->status;
+out:
+	free(bias);
+	free(r.ranked);
+	free(r.score);
+	return st;
+}
+
+/* Pairs (token, place) by expert, tokens ascending within one: a counting sort. */
+static void sort_pairs(struct forward *f)
+{
+	size_t n = f->n_tok * f->arch->n_expert_used, n_expert = f->arch->n_expert;
+	uint32_t at = 0;
+
+	memset(f->first, 0, (n_expert + 1) * sizeof *f->first);
+	for (size_t i = 0; i < n; i++)
+		f->first[f->expert[i]]++;
+	for (size_t x = 0; x <= n_expert; x++) {	/* counts to starts */
+		uint32_t count = f->first[x];
+
+		f->first[x] = at;
+		at += count;
+	}
+	for (size_t i = 0; i < n; i++)
+		f->order[f->first[f->expert[i]]++] = (uint32_t)i;
+	for (size_t x = n_expert; x > 0; x--)		/* each start moved on to the next one's */
+		f->first[x] = f->first[x - 1];
+	f->first[0] = 0;
+}
+
+/* ---- one expert, or the shared one ---- */
+
+struct expert {
+	struct forward *f;
+	const uint32_t *pairs;		/* NULL for the shared expert: all tokens, weight 1 */
+	size_t n;
+	enum role gate, up, down;
+	uint64_t matrix;
+};
+
+static void gather_task(void *ctx, unsigned i, unsigned n)
+{
+	const struct expert *x = ctx;
+	struct forward *f = x->f;
+	size_t from, to, d = f->arch->n_embd, k = f->arch->n_expert_used;
+
+	pool_share(x->n, i, n, &from, &to);
+	for (size_t p = from; p < to; p++)
+		memcpy(f->ex_x + p * d, f->x + x->pairs[p] / k * d, d * sizeof(float));
+}
+
+/* gate = weight * silu(min(gate, limit)) * clamp(up, -limit, limit) */
+static void activate_task(void *ctx, unsigned i, unsigned n)
+{
+	const struct expert *x = ctx;
+	struct forward *f = x->f;
+	size_t from, to, ff = f->arch->n_ff_exp;
+	float limit = f->arch->swiglu_limit > 0 ? f->arch->swiglu_limit : INFINITY;
+
+	pool_share(x->n, i, n, &from, &to);
+	for (size_t p = from; p < to; p++) {
+		double weight = x->pairs ? (double)f->expert_weight[x->pairs[p]] : 1;
+
+		for (size_t c = p * ff; c < (p + 1) * ff; c++) {
+			float g = f->ex_gate[c], u = f->ex_up[c];
+
+			g = g > limit ? limit : g;
+			u = u > limit ? limit : u < -limit ? -limit : u;
+			f->ex_gate[c] = (float)((double)g * ops_sigmoid((double)g) * (double)u * weight);
+		}
+	}
+}
+
+static void add_task(void *ctx, unsigned i, unsigned n)
+{
+	const struct expert *x = ctx;
+	struct forward *f = x->f;
+	size_t from, to, d = f->arch->n_embd, k = f->arch->n_expert_used;
+
+	pool_share(x->n, i, n, &from, &to);
+	for (size_t p = from; p < to; p++) {
+		float *y = f->y + (x->pairs ? x->pairs[p] / k : p) * d;
+
+		for (size_t c = 0; c < d; c++)
+			y[c] += f->ex_y[p * d + c];
+	}
+}
+
+static enum status run_expert(struct expert *x, uint32_t layer, struct err *e)
+{
+	struct forward *f = x->f;
+	size_t d = f->arch->n_embd, ff = f->arch->n_ff_exp;
+	struct weight gate, up, down;
+	struct linear l = { .w = &gate, .matrix = x->matrix, .n_rows = ff, .n = x->n, .x_stride = d,
+			    .x = x->pairs ? f->ex_x : f->x, .y = f->ex_gate, .y_stride = ff };
+	enum status st;
+
+	TRY(weight_bind(&gate, f->model, x->gate, layer, e));
+	TRY(weight_bind(&up, f->model, x->up, layer, e));
+	TRY(weight_bind(&down, f->model, x->down, layer, e));
+	if (x->pairs)
+		TRY(engine_run(&f->engine, gather_task, x, e));
+	TRY(linear(&f->engine, &l, e));
+	l.w = &up;
+	l.y = f->ex_up;
+	TRY(linear(&f->engine, &l, e));
+	TRY(engine_run(&f->engine, activate_task, x, e));
+	l = (struct linear){ .w = &down, .matrix = x->matrix, .n_rows = d, .n = x->n, .x_stride = ff,
+			     .x = f->ex_gate, .y = f->ex_y, .y_stride = d };
+	TRY(linear(&f->engine, &l, e));
+	TRY(engine_run(&f->engine, add_task, x, e));
+out:
+	return st;
+}
+
+enum status experts(struct forward *f, uint32_t layer, struct err *e)
+{
+	const struct arch *a = f->arch;
+	struct expert shared = { .f = f, .n = f->n_tok, .gate = ROLE_GATE_SHEXP, .up = ROLE_UP_SHEXP,
+				 .down = ROLE_DOWN_SHEXP };
+	enum status st;
+
+	TRY(route(f, layer, e));
+	sort_pairs(f);
+	memset(f->y, 0, f->n_tok * a->n_embd * sizeof(float));
+	for (uint32_t i = 0; i < a->n_expert; i++) {
+		struct expert x = { .f = f, .pairs = f->order + f->first[i],
+				    .n = f->first[i + 1] - f->first[i], .gate = ROLE_GATE_EXPS,
+				    .up = ROLE_UP_EXPS, .down = ROLE_DOWN_EXPS, .matrix = i };
+
+		if (x.n)
+			TRY(run_expert(&x, layer, e));
+	}
+	TRY(run_expert(&shared, layer, e));
+out:
+	return st;
+}

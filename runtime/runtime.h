@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * runtime.h - a model that is run: from a GGUF or from a checkpoint directory, layer by layer over
+ * a batch of tokens, in float32 with weights streamed from the file.
+ *
+ * Invariant: every figure is the same for any number of threads, any tile size, any processor,
+ * and for a checkpoint and its lossless GGUF: an output element is computed by one thread, in an
+ * order that only shapes decide, from weights decoded exactly to float32.
+ * Reading order: ops.c, weights.c, linear.c, forward.c, then hyper.c, attention.c, compressor.c,
+ * moe.c; perplexity.c uses them.
+ */
+#ifndef RUNTIME_RUNTIME_H
+#define RUNTIME_RUNTIME_H
+
+#include <pthread.h>
+
+#include "quantize/quantize.h"
+
+/* ---- pool.c: threads that wait for work ---------------------------------------------------*/
+
+enum { POOL_MAX_THREADS = 256 };
+struct pool_worker { struct pool *pool; pthread_t thread; unsigned i; };
+/* Zeroed = closed; not to be moved while open. */
+struct pool {
+	unsigned n;			/* threads, the caller's included */
+	struct pool_worker *workers;	/* owned; n - 1 started */
+	unsigned n_started;
+	pthread_mutex_t mutex;
+	pthread_cond_t start, done;
+	void (*task)(void *ctx, unsigned i, unsigned n);
+	void *ctx;
+	uint64_t round;
+	unsigned pending;
+	bool open, quit;
+};
+enum status pool_open(struct pool *p, unsigned n_threads, struct err *e) MUST_USE;
+/* Calls task(ctx, i, n) for i = 0..n-1, each in its own thread (0 in the caller's), and waits. */
+void pool_run(struct pool *p, void (*task)(void *ctx, unsigned i, unsigned n), void *ctx);
+void pool_close(struct pool *p);
+/* Share i of n of n_items: [*from, *to). */
+void pool_share(size_t n_items, unsigned i, unsigned n, size_t *from, size_t *to);
+
+/* ---- ops.c: arithmetic on float32 in memory -----------------------------------------------*/
+
+/* y[t * y_stride + r] = sum over c of w[r * cols + c] * x[t * x_stride + c].
+ * Sixteen float32 lanes (c modulo 16, ascending), added as a fixed tree: 8, 4, 2, 1 apart. */
+struct matmul {
+	const float *w;			/* (rows, cols) */
+	size_t rows, cols;
+	const float *x;			/* (n, x_stride) */
+	size_t n, x_stride;
+	float *y;			/* (n, y_stride) */
+	size_t y_stride;
+};
+void ops_matmul(const struct matmul *m);
+void ops_matmul_portable(const struct matmul *m);	/* the specification of it */
+/* out[c] += a[i] * rows[i * d + c] for i = 0..n-1 in this order. */
+void ops_mix(float *out, size_t d, const float *rows, const float *a, size_t n);
+/* y = x / sqrt(mean(x^2) + eps) * w, the mean in double; w may be NULL, y may be x. */
+void ops_rms_norm(float *y, const float *x, const float *w, size_t n, double eps);
+double ops_rms_scale(const float *x, size_t n, double eps);	/* 1 / sqrt(mean(x^2) + eps) */
+double ops_sigmoid(double x);
+double ops_softplus(double x);
+/* Sylvester's Walsh-Hadamard transform times n^-0.5; n a power of two. */
+void ops_hadamard(float *x, size_t n);
+/* Angles per position of pair i of n_rot / 2, by layer kind (YaRN on compressed layers only). */
+void ops_rope_freqs(double *freq, const struct arch *a, bool compressed);
+/* cos and sin of pos * freq[i], i < n_pairs, interleaved. */
+void ops_rope_row(float *cos_sin, const double *freq, size_t n_pairs, uint64_t pos);
+/* Turns adjacent pairs x[2i], x[2i + 1]; backwards if inverse. */
+void ops_rope(float *x, const float *cos_sin, size_t n_pairs, bool inverse);
+/* The k <= n indexes of the largest scores, ascending; among equals the lowest index wins, NaN
+ * counts as -infinity. */
+struct ranked { double score; uint32_t i; };
+void ops_top_k(const double *score, size_t n, size_t k, struct ranked *scratch, uint32_t *out);
+/* log softmax(z)[target] in double, in index order; *best: the lowest index of the maximum. */
+double ops_log_prob(const float *z, size_t n, size_t target, uint32_t *best);
+
+/* ---- model.c: a GGUF file or a checkpoint directory ---------------------------------------*/
+
+/* Zeroed is NOT closed (descriptors): start from MODEL_NONE. */
+struct model {
+	char *path;			/* owned */
+	bool is_gguf;
+	struct file file;		/* the GGUF */
+	struct gguf gguf;
+	struct checkpoint ckpt;
+	struct arch arch;
+	struct wants wants;		/* of the trunk */
+};
+#define MODEL_NONE ((struct model){ .file = FILE_NONE, .ckpt = CHECKPOINT_NONE })
+/* Reads headers and checks that every tensor of the trunk is there, of the right shape and of a
+ * type that can be decoded. What is wrong beyond the first finding is in notes. */
+enum status model_open(struct model *m, const char *path, struct log *notes, struct err *e) MUST_USE;
+/* The model's own vocabulary; *found false where the model carries none. */
+enum status model_vocab(const struct model *m, struct vocab *v, bool *found, struct log *notes,
+			struct err *e) MUST_USE;
+uint64_t model_header_bytes(const struct model *m);	/* memory that the open model holds, about */
+uint64_t model_tensor_bytes(const struct model *m);	/* of the trunk, on the disk */
+void model_close(struct model *m);
+
+/* ---- weights.c: values of one tensor ------------------------------------------------------*/
+
+struct weight {
+	const struct model *model;
+	const struct want *want;
+	const struct gguf_tensor *tensor;	/* NULL for a checkpoint */
+	uint64_t n_matrices, rows, cols;	/* one-dimensional tensors are one row */
+	unsigned parts;				/* source matrices side by side in a row */
+};
+/* Buffers for raw bytes; zeroed = empty; one thread at a time. */
+struct weight_scratch {
+	uint8_t *raw, *scale;		/* owned */
+	float *part;			/* owned */
+	size_t raw_cap, scale_cap, part_cap;
+};
+/* Also checks shape and type against the file, so a bound weight can be read. */
+enum status weight_bind(struct weight *w, const struct model *m, enum role role, uint32_t layer,
+			struct err *e) MUST_USE;
+/* Rows [r0, r1) of a matrix as exact float32, all finite or an error. Thread-safe. */
+enum status weight_rows(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, float *out,
+			struct weight_scratch *s, struct err *e) MUST_USE;
+/* The whole of a small tensor, or n elements if it has that many (else ERR_FORMAT). */
+enum status weight_all(const struct model *m, enum role role, uint32_t layer, float *out, uint64_t n,
+		       struct weight_scratch *s, struct err *e) MUST_USE;
+/* One row of a table of expert ids, checked: in range, no id twice. */
+enum status weight_ids(const struct weight *w, uint64_t row, uint32_t *ids, struct weight_scratch *s,
+		       struct err *e) MUST_USE;
+void weight_scratch_close(struct weight_scratch *s);
+
+/* ---- linear.c: products with streamed weights ---------------------------------------------*/
+
+enum { TILE_FLOATS = 1 << 15 };		/* of decoded weights that a thread holds at a time */
+/* What one thread works in. */
+struct lane {
+	struct weight_scratch scratch;
+	float *tile;			/* owned: rows being multiplied */
+	size_t tile_cap;
+	float *work;			/* owned: attention's scores and gathered rows */
+	size_t work_cap;
+	double *score;			/* owned */
+	struct ranked *ranked;		/* owned */
+	size_t score_cap, ranked_cap;
+	enum status status;
+	struct err err;
+};
+struct engine { struct pool *pool; struct lane *lanes; /* owned, one a thread */ };
+enum status engine_open(struct engine *g, struct pool *pool, struct err *e) MUST_USE;
+void engine_close(struct engine *g);
+/* Runs task in every thread; the first lane's error, in order, becomes *e. */
+enum status engine_run(struct engine *g, void (*task)(void *ctx, unsigned i, unsigned n), void *ctx,
+		       struct err *e) MUST_USE;
+/* y = W x for rows [row0, row0 + n_rows) of one matrix and n tokens; y column 0 is row0. */
+struct linear {
+	const struct weight *w;
+	uint64_t matrix, row0, n_rows;
+	const float *x; size_t n, x_stride;
+	float *y; size_t y_stride;
+};
+enum status linear(struct engine *g, const struct linear *l, struct err *e) MUST_USE;
+/* Memory of the lanes for a model, about. */
+uint64_t engine_bytes(unsigned n_threads, const struct wants *wants);
+
+/* ---- forward.c: the architecture over a batch ---------------------------------------------*/
+
+enum { HYPER_MAX = 8 };			/* residual streams */
+
+/* n_seq sequences of n_ctx tokens each; token t of sequence s is row s * n_ctx + t everywhere. */
+struct forward {
+	const struct model *model;
+	const struct arch *arch;
+	struct engine engine;
+	uint32_t n_ctx, n_seq, max_seq;
+	size_t n_tok;			/* n_seq * n_ctx */
+	uint32_t *ids;			/* (n_tok) */
+	float *stream;			/* (n_tok, n_hc, n_embd) */
+	float *x, *y;			/* (n_tok, n_embd): a sub-layer's input and output */
+	float *mix, *post, *comb;	/* (n_tok, (2 + n_hc) n_hc), (n_tok, n_hc), (n_tok, n_hc, n_hc) */
+	float *rope[2];			/* (n_ctx, n_rot): plain, compressed */
+	/* attention */
+	float *qa, *kv;			/* (n_tok, q_lora), (n_tok, head_dim) */
+	float *up, *gate;		/* compressor's products (n_tok, channels) */
+	float *rows;			/* compressed rows (n_seq, n_ctx / ratio, head_dim) */
+	float *q, *z;			/* one group's heads (n_tok, H / G, head_dim); (n_tok, G o_lora) */
+	float *idx_q, *idx_w, *idx_rows;/* (n_tok, idx_head, idx_dim), (n_tok, idx_head), (n_seq, rows, idx_dim) */
+	uint32_t *pick;			/* (n_tok, idx_topk) where more rows than that may be visible */
+	/* experts */
+	float *router;			/* (n_tok, n_expert) */
+	uint32_t *expert; float *expert_weight;	/* (n_tok, n_expert_used) */
+	uint32_t *order;		/* (n_tok * n_expert_used), pairs sorted by expert */
+	uint32_t *first;		/* (n_expert + 1) into order */
+	float *ex_x, *ex_y, *ex_gate, *ex_up;	/* (n_tok, n_embd) twice, (n_tok, n_ff) twice */
+};
+/* Bytes that a batch needs, tiles apart; UINT64_MAX where they do not fit 64 bits. */
+uint64_t forward_bytes(const struct arch *a, uint32_t n_ctx, uint64_t n_seq, unsigned n_threads);
+enum status forward_open(struct forward *f, const struct model *m, struct pool *pool, uint32_t n_ctx,
+			 uint32_t max_seq, struct err *e) MUST_USE;
+void forward_close(struct forward *f);
+/* A new batch: n_seq <= max_seq sequences of n_ctx ids, all below n_vocab. */
+enum status forward_start(struct forward *f, const uint32_t *ids, uint32_t n_seq, struct err *e) MUST_USE;
+enum status forward_layer(struct forward *f, uint32_t layer, struct err *e) MUST_USE;
+/* After the last layer: hidden rows ready for the output matrix, for positions [from, to) of each
+ * sequence, packed into x: row s * (to - from) + i. */
+enum status forward_head(struct forward *f, uint32_t from, uint32_t to, struct err *e) MUST_USE;
+/* Logits (n, n_vocab) of packed rows [row, row + n). */
+enum status forward_logits(struct forward *f, size_t row, size_t n, float *logits, struct err *e) MUST_USE;
+
+/* ---- perplexity.c --------------------------------------------------------------------------*/
+
+struct perplexity_options {
+	const uint32_t *ids;		/* borrowed: the whole text */
+	uint64_t n_ids, max_chunks;	/* max_chunks 0: all */
+	uint32_t n_ctx;
+	uint32_t bos;			/* put in place of each chunk's first token, or TOKEN_NONE */
+	uint64_t max_memory;
+};
+/* White-space separated decimal ids, each below n_vocab. *ids is owned by the caller. */
+enum status perplexity_read_ids(const char *text, size_t n, uint32_t n_vocab, const char *path, uint32_t **ids,
+				uint64_t *n_ids, struct err *e) MUST_USE;
+/* How the work divides; all of it is known before a weight is read. */
+struct perplexity_plan {
+	uint64_t n_chunks, n_left_over;	/* whole chunks that are scored; ids after them */
+	uint64_t first, scored;		/* first scored position of a chunk, and how many */
+	uint64_t batch, n_batches;	/* chunks a batch; weights are read once a batch */
+	uint64_t logits_rows, memory;
+	uint64_t bytes;			/* of weights passed, for progress */
+};
+struct perplexity_row {
+	uint64_t index;			/* of the target in the text's ids */
+	uint32_t token, best;
+	double log_prob;
+};
+/* All called from the caller's thread, in index order. row and chunk may be NULL. */
+struct perplexity_sink {
+	void *ctx;
+	bool (*go_on)(void *ctx, uint64_t done, const char *what);	/* false ends the run */
+	enum status (*row)(void *ctx, const struct perplexity_row *r, struct err *e);
+	void (*chunk)(void *ctx, uint64_t number, double estimate);
+};
+struct perplexity_result { uint64_t n_scored; double nll, nll2, ppl, error; };
+/* ERR_UNSUPPORTED for a text that is too short or a context that does not fit the model,
+ * ERR_NOMEM (saying what is needed) where one chunk does not fit max_memory. */
+enum status perplexity_plan(struct perplexity_plan *p, const struct model *m, unsigned n_threads,
+			    const struct perplexity_options *o, struct err *e) MUST_USE;
+enum status perplexity(struct perplexity_result *r, const struct model *m, struct pool *pool,
+		       const struct perplexity_options *o, const struct perplexity_plan *p,
+		       const struct perplexity_sink *sink, struct err *e) MUST_USE;
+
+#endif
