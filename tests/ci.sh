@@ -1,0 +1,73 @@
+#!/bin/bash
+# Everything that CI looks at, after the packages are there: two compilers, lint, static analysis,
+# the test command of the README, the same under sanitizers, a race detector, a short fuzz.
+# Each step is counted; the last line is "N passed, N failed". FUZZ_SECONDS (default 10) a target.
+set -uo pipefail
+jobs=${1:-$(nproc)}
+passed=0 failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+step() {	# NAME COMMAND...: one check; its output is shown only if it fails
+	local name=$1 t=$SECONDS; shift
+	if "$@" >"$log" 2>&1; then passed=$((passed + 1)); else failed=$((failed + 1)); cat "$log"; echo "FAILED: $name"; fi
+	printf '%-52s %4d s\n' "$name" $((SECONDS - t))
+}
+suite() {	# NAME COMMAND...: a test command; the counts of its closing line are added
+	local name=$1 t=$SECONDS line; shift
+	"$@" >"$log" 2>&1
+	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
+	if [ -z "$line" ]; then cat "$log"; line='0 passed, 1 failed'; fi
+	local p=${line%% passed*} f=${line#*passed, }; f=${f%% failed*}
+	[ "$f" -eq 0 ] || cat "$log"
+	passed=$((passed + p)) failed=$((failed + f))
+	printf '%-52s %4d s   %s\n' "$name" $((SECONDS - t)) "$line"
+}
+same_bytes() {	# gcc and clang builds make the same file
+	local d; d=$(mktemp -d)
+	build/gcc-release/ingot convert samples/v4-tiny -o "$d/a.gguf" -q >/dev/null &&
+	build/clang-release/ingot convert samples/v4-tiny -o "$d/b.gguf" -t 3 -q >/dev/null &&
+	build/gcc-release/ingot convert samples/v4-tiny -o "$d/c.gguf" --recipe q8 -q >/dev/null &&
+	build/clang-release/ingot convert samples/v4-tiny -o "$d/d.gguf" --recipe q8 -q >/dev/null &&
+	cmp "$d/a.gguf" "$d/b.gguf" && cmp "$d/mtp-a.gguf" "$d/mtp-b.gguf" && cmp "$d/c.gguf" "$d/d.gguf"
+	local r=$?; rm -rf "$d"; return $r
+}
+same_perplexity() {	# two compilers, two thread counts, source and result: one figure to the last digit
+	local d; d=$(mktemp -d)
+	local run='perplexity -f samples/heldout.txt -c 256 --chunks 2'
+	build/gcc-release/ingot convert samples/v4-tiny -o "$d/a.gguf" -q >/dev/null &&
+	build/gcc-release/ingot $run samples/v4-tiny -t 1 --logprobs "$d/1" >/dev/null &&
+	build/gcc-release/ingot $run "$d/a.gguf" -t 2 --logprobs "$d/2" >/dev/null &&
+	build/clang-release/ingot $run samples/v4-tiny -t 3 --logprobs "$d/3" >/dev/null &&
+	cmp "$d/1" "$d/2" && cmp "$d/1" "$d/3"
+	local r=$?; rm -rf "$d"; return $r
+}
+races() {
+	local d; d=$(mktemp -d)
+	local bin=build/gcc-release-thread/ingot
+	"$bin" convert samples/v4-tiny -o "$d/a.gguf" -t 4 && "$bin" verify "$d/a.gguf" -t 4 &&
+	"$bin" verify samples/v4-tiny -t 4 &&
+	"$bin" perplexity "$d/a.gguf" -f samples/heldout.txt -c 32 --chunks 1 -t 3
+	local r=$?; rm -rf "$d"; return $r
+}
+fuzz() { build/clang-fuzz-fuzzer-no-link-address-undefined/tests/fuzz/"$1" -max_total_time="${FUZZ_SECONDS:-10}" \
+		-rss_limit_mb=2048 -max_len=65536 -timeout=10 tests/fuzz/seeds; }
+
+step 'build with gcc, warnings are errors' make -s -j"$jobs" WERROR=1 CC=gcc all tools
+step 'build with clang, warnings are errors' make -s -j"$jobs" WERROR=1 CC=clang all tools
+step 'lint' tests/lint.sh
+step 'cppcheck' cppcheck -q --error-exitcode=1 --std=c11 -j"$jobs" --enable=warning,portability -I. -D_GNU_SOURCE \
+	--suppressions-list=tests/cppcheck.txt --inline-suppr format quantize convert verify runtime cli
+suite 'make check' make -s check
+step 'gcc and clang make the same bytes' same_bytes
+step 'one perplexity for compilers, threads, source, result' same_perplexity
+suite 'make check, address and undefined' make -s -j"$jobs" CC=clang SAN=address,undefined check
+step 'build with the thread sanitizer' make -s -j"$jobs" SAN=thread all
+step 'no races' races
+if step 'build the fuzzers' make -s -j"$jobs" fuzzers; then
+	for t in tests/fuzz/*.c; do
+		step "fuzz $(basename "$t" .c)" fuzz "$(basename "$t" .c)"
+	done
+fi
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
