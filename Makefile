@@ -17,6 +17,7 @@ LIB_SRC := $(filter-out $(CMD_SRC),$(ALL_SRC))
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
 CMD_OBJ := $(CMD_SRC:%.c=$(BUILD)/%.o)
 TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
+FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*.c))
 TOOLS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tool_*.c samples/*.c))
 
 # No -march=native (a build must run on its neighbour) and no -ffast-math (NaN checks must
@@ -30,7 +31,7 @@ override CPPFLAGS += -I. -D_GNU_SOURCE $(if $(SAN)$(filter debug,$(MODE)),,-U_FO
 override LDFLAGS += -pie -Wl,-z,relro,-z,now
 LDLIBS  += $(shell pkg-config --libs $(PKGS)) -lm -pthread
 
-.PHONY: all check bench lint clean help tools install uninstall
+.PHONY: all check fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
 all: $(BIN)                 ## build the program
 
 $(BUILD)/%.o: %.c Makefile
@@ -55,6 +56,16 @@ check: lint $(BIN) $(TESTS) $(TOOLS)   ## unit and command-line tests
 lint:                       ## include layering, banned calls
 	@tests/lint.sh
 
+$(FUZZERS): %: %.o $(BUILD)/libingot.a
+	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $^ $(LDLIBS) -o $@
+
+fuzzers:                    ## the fuzz targets, with clang and its sanitizers
+	$(MAKE) CC=clang MODE=fuzz SAN=fuzzer-no-link,address,undefined fuzz-targets
+fuzz-targets: $(FUZZERS)
+fuzz: fuzzers               ## T=60 seconds for each target
+	@for f in build/clang-fuzz-*/tests/fuzz/fuzz_*[a-z]; do case $$f in *.*) ;; \
+	  *) echo "$$f"; $$f -max_total_time=$${T:-60} -timeout=10 tests/fuzz/seeds || exit 1;; esac; done
+
 bench: $(BIN) tools         ## speed beside this machine's ceilings (40 GB of scratch, minutes)
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench.sh
 
@@ -71,4 +82,4 @@ clean:                      ## remove build/
 help:                       ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST)
 
--include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(TESTS:=.d) $(TOOLS:=.d)
+-include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(TESTS:=.d) $(TOOLS:=.d) $(FUZZERS:=.d)

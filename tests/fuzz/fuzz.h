@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fuzz.h - what the fuzz targets share: the input as an open file, as parsers want it.
+ */
+#ifndef TESTS_FUZZ_FUZZ_H
+#define TESTS_FUZZ_FUZZ_H
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "format/model.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+/* An open file with the input's bytes, in memory. */
+static inline bool fuzz_file(struct file *f, const uint8_t *data, size_t n)
+{
+	struct err e;
+	char path[64];
+	int fd = memfd_create("input", MFD_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, data, n) == (ssize_t)n;
+
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	ok = ok && file_open(f, AT_FDCWD, path, true, "input", &e) == OK;
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+#endif
