@@ -75,6 +75,7 @@ static enum status run_source(struct cli *c, const char *path, const char *diges
 	o->progress = show;
 	o->arg = &p;
 	st = verify_source(&r, path, digests, strict, o, notes, e);
+	o->arg = NULL;
 	progress_end(&p);
 	if (r.n) {
 		print_source(c, &r, strict);
@@ -145,6 +146,7 @@ static enum status run_sealed(struct cli *c, const char *path, struct verify_opt
 	o->progress = show;
 	o->arg = &p;
 	st = verify_sealed(&r, &f, o, notes, e);
+	o->arg = NULL;
 	progress_end(&p);
 	print_damage(c, &r);
 	if (r.sealed)
