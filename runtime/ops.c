@@ -21,14 +21,15 @@ enum { LANES = 16 };
 /* ---- products ---- */
 
 /* The columns after the last whole sixteen go to lanes 0, 1, ...; then the tree. */
-static float fold(float lane[LANES], const float *w, const float *x, size_t from, size_t cols)
+static inline float fold(float lane[LANES], const float *w, const float *x, size_t from, size_t cols)
 {
-	for (size_t c = from; c < cols; c++)
-		lane[c - from] += w[c] * x[c];
-	for (size_t step = LANES / 2; step; step /= 2)
-		for (size_t i = 0; i < step; i++)
-			lane[i] += lane[i + step];
-	return lane[0];
+	VECTOR(4) a, b, c, d;
+
+	for (size_t i = from; i < cols; i++)
+		lane[i - from] += w[i] * x[i];
+	LOAD(a, lane), LOAD(b, lane + 4), LOAD(c, lane + 8), LOAD(d, lane + 12);
+	a = (a + c) + (b + d);
+	return (a[0] + a[2]) + (a[1] + a[3]);
 }
 
 void ops_matmul_portable(const struct matmul *m)
