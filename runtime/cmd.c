@@ -242,6 +242,7 @@ static enum status run(struct task *t, struct err *e)
 	}
 	TRY(read_input(t, e));
 	t->o.ids = t->ids;
+	t->o.path = t->ids_path ? t->ids_path : t->text_path;
 	t->o.n_ctx = (uint32_t)t->n_ctx;
 	t->o.max_chunks = t->max_chunks;
 	t->o.max_memory = t->c.max_memory;

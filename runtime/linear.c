@@ -87,6 +87,8 @@ enum status linear(struct engine *g, const struct linear *l, struct err *e)
 
 	if (l->n == 0)
 		return OK;
+	if (g->tick && !g->tick(g->tick_ctx))
+		return err_set(e, ERR_STOPPED, "stopped; run it again from the start");
 	return engine_run(g, linear_task, &j, e);
 }
 

@@ -128,6 +128,17 @@ enum status model_vocab(const struct model *m, struct vocab *v, bool *found, str
 				m->arch.bos, m->arch.eos, notes, e);
 }
 
+enum status model_unchanged(const struct model *m, struct err *e)
+{
+	enum status st = OK;
+
+	if (m->is_gguf)
+		return file_unchanged(&m->file, e);
+	for (size_t i = 0; i < m->ckpt.n_files && st == OK; i++)
+		st = file_unchanged(&m->ckpt.files[i].file, e);
+	return st;
+}
+
 uint64_t model_header_bytes(const struct model *m)
 {
 	uint64_t n = m->wants.n * sizeof *m->wants.w;

@@ -86,8 +86,8 @@ static enum status plan_chunks(struct perplexity_plan *p, const struct model *m,
 	if (o->max_chunks && p->n_chunks > o->max_chunks)
 		p->n_chunks = o->max_chunks;
 	if (p->n_chunks == 0)
-		return err_set(e, ERR_UNSUPPORTED, "the text has %llu tokens, less than one chunk of %u; take a "
-			       "longer text or a smaller -c", (unsigned long long)o->n_ids, o->n_ctx);
+		return err_set(e, ERR_UNSUPPORTED, "%s: %llu tokens are less than one chunk of %u; take a "
+			       "longer text or a smaller -c", o->path, (unsigned long long)o->n_ids, o->n_ctx);
 	p->n_left_over = o->n_ids - p->n_chunks * o->n_ctx;
 	p->first = o->n_ctx / 2;
 	p->scored = o->n_ctx - 1 - p->first;
@@ -139,6 +139,7 @@ struct run {
 	struct perplexity_row *rows;	/* owned: (logits_rows) */
 	size_t n_rows;			/* of the logits at hand */
 	uint64_t first_chunk, done;
+	char what[40];
 };
 
 static void score_task(void *ctx, unsigned i, unsigned n)
@@ -187,21 +188,18 @@ out:
 	return st;
 }
 
-static enum status advance(struct run *x, const char *what, struct err *e)
+static bool tick(void *ctx)
 {
+	const struct run *x = ctx;
 	uint64_t steps = x->p->n_batches * (x->f.arch->n_layer + 1);
 
-	x->done++;
-	if (x->sink->go_on && !x->sink->go_on(x->sink->ctx, x->p->bytes / steps * x->done, what))
-		return err_set(e, ERR_STOPPED, "stopped; nothing was written, run it again");
-	return OK;
+	return !x->sink->go_on || x->sink->go_on(x->sink->ctx, x->p->bytes / steps * x->done, x->what);
 }
 
 static enum status run_batch(struct run *x, uint32_t n_seq, struct err *e)
 {
 	uint32_t n_ctx = x->o->n_ctx;
 	size_t n = (size_t)(n_seq * x->p->scored), step = (size_t)x->p->logits_rows;
-	char what[40];
 	enum status st;
 
 	memcpy(x->ids, x->o->ids + x->first_chunk * n_ctx, (size_t)n_seq * n_ctx * sizeof *x->ids);
@@ -209,14 +207,15 @@ static enum status run_batch(struct run *x, uint32_t n_seq, struct err *e)
 		x->ids[s * n_ctx] = x->o->bos;
 	TRY(forward_start(&x->f, x->ids, n_seq, e));
 	for (uint32_t l = 0; l < x->f.arch->n_layer; l++) {
-		snprintf(what, sizeof what, "layer %u of %u", l + 1, x->f.arch->n_layer);
+		snprintf(x->what, sizeof x->what, "layer %u of %u", l + 1, x->f.arch->n_layer);
 		TRY(forward_layer(&x->f, l, e));
-		TRY(advance(x, what, e));
+		x->done++;
 	}
+	snprintf(x->what, sizeof x->what, "output");
 	TRY(forward_head(&x->f, (uint32_t)x->p->first, n_ctx - 1, e));
 	for (size_t from = 0; from < n; from += step)
 		TRY(score(x, from, n - from < step ? n - from : step, e));
-	TRY(advance(x, "output", e));
+	x->done++;
 out:
 	return st;
 }
@@ -238,6 +237,8 @@ enum status perplexity(struct perplexity_result *r, const struct model *m, struc
 
 	*r = (struct perplexity_result){ 0 };
 	TRY(forward_open(&x.f, m, pool, o->n_ctx, (uint32_t)p->batch, e));
+	x.f.engine.tick = tick;
+	x.f.engine.tick_ctx = &x;
 	x.ids = mem_new((size_t)p->batch * o->n_ctx, sizeof *x.ids, "the batch's ids", e);
 	x.rows = mem_new((size_t)p->logits_rows, sizeof *x.rows, "scored rows", e);
 	x.logits = mem_new((size_t)p->logits_rows * m->arch.n_vocab, sizeof *x.logits, "logits", e);
@@ -247,6 +248,7 @@ enum status perplexity(struct perplexity_result *r, const struct model *m, struc
 	}
 	for (; x.first_chunk < p->n_chunks; x.first_chunk += p->batch)
 		TRY(run_batch(&x, (uint32_t)u64_min(p->batch, p->n_chunks - x.first_chunk), e));
+	TRY(model_unchanged(m, e));
 	finish(r);
 out:
 	forward_close(&x.f);

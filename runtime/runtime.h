@@ -95,6 +95,8 @@ enum status model_open(struct model *m, const char *path, struct log *notes, str
 /* The model's own vocabulary; *found false where the model carries none. */
 enum status model_vocab(const struct model *m, struct vocab *v, bool *found, struct log *notes,
 			struct err *e) MUST_USE;
+/* The files are what they were when they were opened, else ERR_IO. */
+enum status model_unchanged(const struct model *m, struct err *e) MUST_USE;
 uint64_t model_header_bytes(const struct model *m);	/* memory that the open model holds, about */
 uint64_t model_tensor_bytes(const struct model *m);	/* of the trunk, on the disk */
 void model_close(struct model *m);
@@ -144,7 +146,12 @@ struct lane {
 	enum status status;
 	struct err err;
 };
-struct engine { struct pool *pool; struct lane *lanes; /* owned, one a thread */ };
+struct engine {
+	struct pool *pool;
+	struct lane *lanes;		/* owned, one a thread */
+	bool (*tick)(void *ctx);	/* before each product; false ends the run. May be NULL */
+	void *tick_ctx;
+};
 enum status engine_open(struct engine *g, struct pool *pool, struct err *e) MUST_USE;
 void engine_close(struct engine *g);
 /* Runs task in every thread; the first lane's error, in order, becomes *e. */
@@ -213,6 +220,7 @@ struct perplexity_options {
 	uint32_t n_ctx;
 	uint32_t bos;			/* put in place of each chunk's first token, or TOKEN_NONE */
 	uint64_t max_memory;
+	const char *path;		/* of the text, for messages */
 };
 /* White-space separated decimal ids, each below n_vocab. *ids is owned by the caller. */
 enum status perplexity_read_ids(const char *text, size_t n, uint32_t n_vocab, const char *path, uint32_t **ids,
@@ -233,7 +241,7 @@ struct perplexity_row {
 /* All called from the caller's thread, in index order. row and chunk may be NULL. */
 struct perplexity_sink {
 	void *ctx;
-	bool (*go_on)(void *ctx, uint64_t done, const char *what);	/* false ends the run */
+	bool (*go_on)(void *ctx, uint64_t done, const char *what);	/* often; false ends the run */
 	enum status (*row)(void *ctx, const struct perplexity_row *r, struct err *e);
 	void (*chunk)(void *ctx, uint64_t number, double estimate);
 };
