@@ -218,12 +218,13 @@ static inline enum status place_text(const struct place *p, const char *name, st
 	char *path = place_path(p, name, e);
 	enum status st = t->st;
 
+	large |= t->n > LARGE_FILE;
 	if (st == OK && !path)
 		st = ERR_NOMEM;
 	TRY(st);
 	TRY(write_text(path, t->p, t->n, e));
 	TRY(file_open(&f, AT_FDCWD, path, false, path, e));
-	TRY(digest_file(&f, large || t->n > LARGE_FILE ? DIGEST_SHA256 : DIGEST_GIT_BLOB, &d, NULL, e));
+	TRY(digest_file(&f, large ? DIGEST_SHA256 : DIGEST_GIT_BLOB, &d, NULL, e));
 	st = place_done(p, name, digest_text(&d, hex), e);
 out:
 	file_close(&f);
@@ -244,13 +245,15 @@ static inline void config_extra(struct text *t, const struct spec *s)
 	if (s->extra == EXTRA_DSPARK) {
 		text_add(t, "  \"dspark_block_size\": 5,\n  \"dspark_noise_token_id\": %u,\n",
 			 s->n_vocab > 128799 ? 128799 : s->n_vocab - 1);
-		text_add(t, "  \"dspark_target_layer_ids\": [%u, %u, %u],\n  \"dspark_markov_rank\": %u,\n",
-			 s->n_layer - 3, s->n_layer - 2, s->n_layer - 1, s->markov_rank);
+		text_add(t, "  \"dspark_target_layer_ids\": [%u, %u, %u],\n", s->n_layer - 3,
+			 s->n_layer - 2, s->n_layer - 1);
+		text_add(t, "  \"dspark_markov_rank\": %u,\n", s->markov_rank);
 	}
 	if (s->transformers)
 		return;
-	text_add(t, "  \"expert_dtype\": \"%s\",\n  \"quantization_config\": {\n", s->base ? "fp8" : "fp4");
-	text_add(t, "    \"activation_scheme\": \"dynamic\",\n    \"fmt\": \"e4m3\",\n"
+	text_add(t, "  \"expert_dtype\": \"%s\",\n", s->base ? "fp8" : "fp4");
+	text_add(t, "  \"quantization_config\": {\n    \"activation_scheme\": \"dynamic\",\n"
+		 "    \"fmt\": \"e4m3\",\n"
 		 "    \"quant_method\": \"fp8\",\n    \"scale_fmt\": \"ue8m0\",\n"
 		 "    \"weight_block_size\": [%u, %u]\n  },\n", s->fp8_block, s->fp8_block);
 }
@@ -294,8 +297,9 @@ static inline struct text config_json(const struct spec *s, struct err *e)
 		 "  \"topk_method\": \"noaux_tc\",\n  \"norm_topk_prob\": true,\n"
 		 "  \"swiglu_limit\": 10.0,\n  \"hidden_act\": \"silu\",\n", s->routed_scale);
 	config_extra(&t, s);
-	text_add(&t, "  \"hc_eps\": 1e-06,\n  \"rms_norm_eps\": 1e-06,\n  \"tie_word_embeddings\": false,\n"
-		 "  \"attention_bias\": false,\n  \"attention_dropout\": 0.0,\n"
+	text_add(&t, "  \"hc_eps\": 1e-06,\n  \"rms_norm_eps\": 1e-06,\n"
+		 "  \"tie_word_embeddings\": false,\n  \"attention_bias\": false,\n"
+		 "  \"attention_dropout\": 0.0,\n"
 		 "  \"initializer_range\": 0.02,\n  \"use_cache\": true,\n"
 		 "  \"torch_dtype\": \"bfloat16\",\n  \"transformers_version\": \"4.57.1\"\n}\n");
 	return t;
@@ -305,8 +309,9 @@ static inline struct text generation_json(struct err *e)
 {
 	struct text t = { .e = e };
 
-	text_add(&t, "{\n  \"_from_model_config\": true,\n  \"bos_token_id\": 0,\n  \"eos_token_id\": 1,\n"
-		 "  \"do_sample\": true,\n  \"temperature\": 1.0,\n  \"top_p\": 1.0,\n"
+	text_add(&t, "{\n  \"_from_model_config\": true,\n  \"bos_token_id\": 0,\n"
+		 "  \"eos_token_id\": 1,\n  \"do_sample\": true,\n  \"temperature\": 1.0,\n"
+		 "  \"top_p\": 1.0,\n"
 		 "  \"transformers_version\": \"4.57.1\"\n}\n");
 	return t;
 }
@@ -361,7 +366,8 @@ static inline void add_pre_tokenizer(struct text *t)
 		"| ?[\\\\p{P}\\\\p{S}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+",
 	};
 
-	text_add(t, "  \"pre_tokenizer\": {\n    \"type\": \"Sequence\",\n    \"pretokenizers\": [\n");
+	text_add(t, "  \"pre_tokenizer\": {\n    \"type\": \"Sequence\",\n"
+		 "    \"pretokenizers\": [\n");
 	for (int i = 0; i < 3; i++)
 		text_add(t, "      {\"type\": \"Split\", \"pattern\": {\"Regex\": \"%s\"}, "
 			 "\"behavior\": \"Isolated\", \"invert\": false},\n", splits[i]);
@@ -369,7 +375,8 @@ static inline void add_pre_tokenizer(struct text *t)
 		 "\"trim_offsets\": true, \"use_regex\": false}\n    ]\n  },\n");
 }
 
-static inline struct text tokenizer_json(const struct vocabulary *v, uint32_t n_vocab, struct err *e)
+static inline struct text tokenizer_json(const struct vocabulary *v, uint32_t n_vocab,
+					 struct err *e)
 {
 	struct text t = { .e = e };
 
@@ -379,7 +386,8 @@ static inline struct text tokenizer_json(const struct vocabulary *v, uint32_t n_
 		text_add(&t, "    {\"id\": %u, \"content\": \"", i);
 		add_token(&t, v, i);
 		text_add(&t, "\", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, "
-			 "\"normalized\": false, \"special\": true}%s\n", i + 1 < N_SPECIAL ? "," : "");
+			 "\"normalized\": false, \"special\": true}%s\n",
+			 i + 1 < N_SPECIAL ? "," : "");
 	}
 	text_add(&t, "  ],\n  \"normalizer\": null,\n");
 	add_pre_tokenizer(&t);
@@ -428,7 +436,7 @@ static inline struct text index_json(const struct list *l, uint32_t n_shards, st
 		shard_name(file, l->t[i].shard, n_shards, false);
 		text_add(&t, "    \"%s\": \"%s\"%s\n", l->t[i].name, file, i + 1 < l->n ? "," : "");
 	}
-	text_add(&t, "  }\n}\n");
+	text_add(&t, "  }\n}");
 	return t;
 }
 

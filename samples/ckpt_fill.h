@@ -94,7 +94,7 @@ static inline void code_block(struct coded *c, const struct matrix *m, const flo
 
 	for (uint64_t r = r0; r < r1; r++)
 		for (uint64_t k = c0; k < c1; k++)
-			amax = fabs((double)x[r * m->cols + k]) > amax ? fabs((double)x[r * m->cols + k]) : amax;
+			amax = fmax(amax, fabs((double)x[r * m->cols + k]));
 	e = fit_exponent(amax, fp8 ? 448 : 6);
 	c->scale[br * c->scale_cols + bc] = (uint8_t)(127 + e);
 	for (uint64_t r = r0; r < r1; r++)
@@ -277,8 +277,8 @@ static inline enum status put_stacked(struct sink *k, const struct tensor *t, co
 	for (uint32_t x = 0; x < s->n_expert; x++)
 		for (int i = 0; i < 2 && t->stack[i]; i++) {
 			struct matrix m = t->m;
-			snprintf(name, sizeof name, "layers.%u.ffn.experts.%u.%s", t->stack_layer, x,
-				 t->stack[i]);
+			snprintf(name, sizeof name, "layers.%u.ffn.experts.%u.%s",
+				 t->stack_layer, x, t->stack[i]);
 			m.seed = seed_of(s->seed, name);
 			m.edge = edge_of(s, name);
 			TRY(put_coded(k, t, &m, s));
@@ -289,7 +289,8 @@ out:
 
 static inline enum status put_noise(struct sink *k, const struct tensor *t, uint8_t *buf)
 {
-	enum noise kind = t->type == DT_BF16 ? NOISE_BF16 : t->m.form == FORM_FP8 ? NOISE_FP8 : NOISE_FP4;
+	enum noise kind = t->type == DT_BF16 ? NOISE_BF16 :
+			  t->m.form == FORM_FP8 ? NOISE_FP8 : NOISE_FP4;
 	double rms = kind == NOISE_BF16 ? 1 : kind == NOISE_FP8 ? 98 : 2.93;
 	struct rng r;
 	int e;

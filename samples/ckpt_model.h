@@ -100,7 +100,8 @@ struct tensor {
 	enum part part;
 	unsigned n_dims;
 	uint64_t shape[3], bytes, off;	/* off: in its shard's data */
-	uint32_t group, shard;		/* group: 0 embedding, 1 + layer, then head, then MTP stages */
+	uint32_t group;			/* 0 embedding, 1 + layer, then head, then MTP stages */
+	uint32_t shard;
 	uint32_t stack_layer;		/* for stacked experts */
 	const char *stack[2];		/* matrices that stand below one another in each expert */
 };
@@ -345,7 +346,8 @@ static inline void list_stacked(struct list *l, uint32_t layer)
 
 	for (int i = 0; i < 2; i++) {
 		struct tensor *t = list_add(l, "", names[i]);
-		snprintf(t->name, sizeof t->name, "model.layers.%u.mlp.experts.%s", layer, names[i]);
+		snprintf(t->name, sizeof t->name, "model.layers.%u.mlp.experts.%s", layer,
+			 names[i]);
 		t->m.rows = i ? s->n_embd : s->n_ff_exp;
 		t->m.cols = i ? s->n_ff_exp : s->n_embd;
 		t->m.sigma = 1.4 / sqrt((double)t->m.cols);
@@ -370,8 +372,8 @@ static inline void list_ffn(struct list *l, const char *p, uint32_t layer, bool 
 
 	list_bf16(l, p, "ffn.gate.weight", s->n_expert, s->n_embd);
 	if (hashed)
-		list_plain(l, p, "ffn.gate.tid2eid", s->ids_type, s->n_vocab, s->n_expert_used, 0, 0)
-			->m.values = VALUES_IDS;
+		list_plain(l, p, "ffn.gate.tid2eid", s->ids_type, s->n_vocab, s->n_expert_used, 0,
+			   0)->m.values = VALUES_IDS;
 	else
 		list_plain(l, p, "ffn.gate.bias", DT_F32, s->n_expert, 0, 0, 0.05);
 	if (s->transformers)
@@ -439,20 +441,33 @@ static inline void list_dspark(struct list *l)
 	}
 }
 
+/* Place of a type in a shard. */
+static inline unsigned type_rank(enum dtype t)
+{
+	static const enum dtype order[] = { DT_I64, DT_F32, DT_I32, DT_BF16, DT_F8_E8M0, DT_F8_E4M3,
+					    DT_I8, DT_U8, DT_F4 };
+	unsigned i = 0;
+
+	while (i < sizeof order / sizeof order[0] - 1 && order[i] != t)
+		i++;
+	return i;
+}
+
 static inline int by_place(const void *a, const void *b)
 {
 	const struct tensor *x = a, *y = b;
-	unsigned p = type_bits(x->type), q = type_bits(y->type);
+	unsigned p = type_rank(x->type), q = type_rank(y->type);
 
 	if (x->shard != y->shard)
 		return x->shard < y->shard ? -1 : 1;
 	if (p != q)
-		return p > q ? -1 : 1;
+		return p < q ? -1 : 1;
 	return strcmp(x->name, y->name);
 }
 
 /* Deals the tensors out to shards and puts each shard into the order in which safetensors'
- * own writer has it: widest type first, which keeps every tensor aligned, then by name. */
+ * own writer has it: by type, widest first, which keeps every tensor aligned, then by name. With
+ * it the shards of Flash-0731 come out at their published sizes to the byte. */
 static inline void list_place(struct list *l, uint32_t n_shards)
 {
 	uint64_t off = 0;

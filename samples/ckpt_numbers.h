@@ -169,7 +169,7 @@ static inline uint8_t fp4_of(double x)
 {
 	uint8_t c = nearest(fabs(x), fp4_value, 8);
 
-	return (uint8_t)(c | (x < 0 && c ? 8 : 0));
+	return (uint8_t)(c | (x < 0 ? 8 : 0));
 }
 
 /* ---- bytes straight from the generator, for checkpoints of many gigabytes --------------- */

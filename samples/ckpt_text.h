@@ -38,14 +38,15 @@ struct fit { float *embed, *head; };	/* owned; (n_vocab, n_embd) */
 static inline uint8_t *own_text(size_t from, size_t n, struct err *e)
 {
 	static const char *const words[4][16] = {
-		{ "the", "a", "one", "every", "his", "her", "that", "this", "no", "some", "the old",
-		  "the new", "the second", "their", "the last", "our" },
-		{ "river", "farmer", "house", "miller", "letter", "road", "garden", "winter", "boat",
-		  "teacher", "village", "horse", "market", "window", "stone", "morning" },
-		{ "found", "left", "crossed", "remembered", "built", "sold", "watched", "opened", "feared",
-		  "followed", "carried", "painted", "reached", "counted", "kept", "forgot" },
-		{ ". ", ", and ", ". ", " because ", ".\n", " while ", "; ", ". But ", ". ", ", for ",
-		  ".\n\n", " before ", ". ", " when ", "? ", ". " },
+		{ "the", "a", "one", "every", "his", "her", "that", "this",
+		  "no", "some", "the old", "the new", "the second", "their", "the last", "our" },
+		{ "river", "farmer", "house", "miller", "letter", "road", "garden", "winter",
+		  "boat", "teacher", "village", "horse", "market", "window", "stone", "morning" },
+		{ "found", "left", "crossed", "remembered", "built", "sold", "watched", "opened",
+		  "feared", "followed", "carried", "painted", "reached", "counted", "kept",
+		  "forgot" },
+		{ ". ", ", and ", ". ", " because ", ".\n", " while ", "; ", ". But ",
+		  ". ", ", for ", ".\n\n", " before ", ". ", " when ", "? ", ". " },
 	};
 	uint8_t *text = mem_new(n + 1, 1, "the text", e);
 	struct rng r;
@@ -139,7 +140,8 @@ static inline uint32_t piece_intern(struct vocabulary *v, const uint8_t *p, size
 			return v->hash[i] - 1;
 		if (q)
 			continue;
-		if (mem_grow(&grown, &v->cap_pieces, v->n_pieces + 1, sizeof *v->pieces, "pieces", e) != OK)
+		if (mem_grow(&grown, &v->cap_pieces, v->n_pieces + 1, sizeof *v->pieces, "pieces",
+			     e) != OK)
 			return UINT32_MAX;
 		v->pieces = grown;
 		v->pieces[v->n_pieces] = (struct piece){ .p = p, .n = (uint32_t)n };
@@ -301,7 +303,8 @@ static inline enum status join_ids(const struct vocabulary *v, const uint32_t *o
 
 /* Trains on the text; *ids are its tokens. want: tokens at most. */
 static inline enum status vocabulary_train(struct vocabulary *v, const uint8_t *text, size_t len,
-					   uint32_t want, uint16_t **ids, size_t *n_ids, struct err *e)
+					   uint32_t want, uint16_t **ids, size_t *n_ids,
+					   struct err *e)
 {
 	enum status st;
 	uint32_t *order = NULL, *counts = NULL;
@@ -330,7 +333,8 @@ out:
 
 /* Token ids of another text by the merges of v, in order of rank. */
 static inline enum status vocabulary_encode(const struct vocabulary *v, const uint8_t *text,
-					    size_t len, uint16_t **ids, size_t *n_ids, struct err *e)
+					    size_t len, uint16_t **ids, size_t *n_ids,
+					    struct err *e)
 {
 	struct vocabulary own = { 0 };
 	uint32_t *order = NULL;
@@ -360,7 +364,8 @@ out:
 /* ---- the bigram fit --------------------------------------------------------------------- */
 
 /* Centred log P(next | row) of every row, from counts with 0.02 added to each. */
-static inline void bigram_rows(const uint16_t *ids, size_t n, uint32_t v, double *logp, double *freq)
+static inline void bigram_rows(const uint16_t *ids, size_t n, uint32_t v, double *logp,
+			       double *freq)
 {
 	for (size_t i = 0; i < (size_t)v * v; i++)
 		logp[i] = 0.02;

@@ -60,7 +60,7 @@ static const char usage[] =
 static const struct spec tiny = {
 	.n_embd = 256, .n_vocab = 512, .n_head = 4, .head_dim = 128, .n_rot = 32, .q_lora = 128,
 	.o_groups = 2, .o_lora = 64, .n_ff_exp = 96, .n_expert = 8, .n_expert_used = 2, .n_hash = 2,
-	.window = 128, .idx_head = 2, .idx_dim = 64, .idx_topk = 32, .markov_rank = 32,
+	.window = 128, .idx_head = 8, .idx_dim = 64, .idx_topk = 32, .markov_rank = 32,
 	.fp8_block = 128, .routed_scale = 1.5, .gain = 0.3, .ridge = 0.3, .seed = 1, .n_shards = 3,
 	.n_layer = 4, .ratio = { 0, 4, 128, 4 }, .fill = FILL_MODEL, .records = true,
 	.fp4_type = DT_I8, .ids_type = DT_I64, .scale_name = "scale",
@@ -177,7 +177,8 @@ static bool set_word(struct options *o, const char *name, const char *v, bool *k
 	static const char *const fills[] = { "model", "noise", NULL };
 	static const char *const namings[] = { "deepseek", "transformers", NULL };
 	static const char *const scales[] = { "scale", "weight_scale_inv", NULL };
-	static const char *const fp4s[] = { "I8", "U8", "F4", NULL }, *const ids[] = { "I64", "I32", NULL };
+	static const char *const fp4s[] = { "I8", "U8", "F4", NULL };
+	static const char *const ids[] = { "I64", "I32", NULL };
 	static const enum dtype fp4_types[] = { DT_NONE, DT_I8, DT_U8, DT_F4 };
 	int i;
 
@@ -255,7 +256,8 @@ static enum status set_value(struct options *o, const char *name, const char *v,
 	if (!known)
 		return err_set(e, ERR_USAGE, "--%s: no such option; see --help", name);
 	if (!good)
-		return err_set(e, ERR_USAGE, "--%s %s: not a value this option takes; see --help", name, v);
+		return err_set(e, ERR_USAGE, "--%s %s: not a value this option takes; see --help",
+			       name, v);
 	return OK;
 }
 
@@ -271,7 +273,8 @@ static enum status parse_pass(struct options *o, int argc, char **argv, bool fir
 		size_t n = eq ? (size_t)(eq - a) : strlen(a);
 		if (strncmp(a, "--", 2) != 0) {
 			if (!first && o->place.dir)
-				return err_set(e, ERR_USAGE, "%s: a second directory; see --help", a);
+				return err_set(e, ERR_USAGE, "%s: a second directory; see --help",
+					       a);
 			if (!first)
 				o->place.dir = a;
 			continue;
@@ -283,8 +286,8 @@ static enum status parse_pass(struct options *o, int argc, char **argv, bool fir
 		if (!eq && set_flag(first ? &unused : o, name))
 			continue;
 		if (!eq && i + 1 == argc)
-			return err_set(e, ERR_USAGE, "--%s: no such option, or its value is missing; "
-				       "see --help", name);
+			return err_set(e, ERR_USAGE,
+				       "--%s: not an option, or without value; see --help", name);
 		eq = eq ? eq + 1 : argv[++i];
 		if (strcmp(name, "preset") == 0)
 			st = first ? preset(&o->s, eq, e) : OK;
@@ -305,7 +308,7 @@ static const char *bad_dimensions(const struct spec *s)
 	if (s->n_expert > 4096 || s->n_head > 65536 || s->n_layer > MAX_LAYERS)
 		return "a dimension is too large";
 	if (s->n_embd % 32 || s->n_ff_exp % 32)
-		return "--n-embd and --n-ff-exp must be multiples of 32, the columns of an FP4 scale";
+		return "--n-embd and --n-ff-exp must be multiples of 32, the FP4 block";
 	if (s->n_head % s->o_groups)
 		return "--o-groups must divide --n-head";
 	if (s->n_rot % 2 || s->n_rot > s->head_dim || s->n_rot > s->idx_dim)
@@ -353,7 +356,8 @@ static enum status parse(struct options *o, int argc, char **argv, struct err *e
 	if (!o->place.dir)
 		return err_set(e, ERR_USAGE, "no directory given; see --help");
 	if (o->layers > o->s.n_layer)
-		return err_set(e, ERR_USAGE, "--layers %u: the model has %u", o->layers, o->s.n_layer);
+		return err_set(e, ERR_USAGE, "--layers %u: the model has %u", o->layers,
+			       o->s.n_layer);
 	if (o->layers)
 		o->s.n_layer = o->layers;
 	if (strlen(o->place.commit) != 40 || strspn(o->place.commit, "0123456789abcdef") != 40)
@@ -516,8 +520,8 @@ static enum status run_workers(struct maker *m, uint32_t n_threads, struct err *
 	return st;
 }
 
-static enum status write_shards(const struct options *o, const struct list *l, const struct fit *fit,
-				uint32_t n_shards, struct err *e)
+static enum status write_shards(const struct options *o, const struct list *l,
+				const struct fit *fit, uint32_t n_shards, struct err *e)
 {
 	struct maker m = { .s = &o->s, .place = &o->place, .fit = fit, .l = l, .n_shards = n_shards,
 			   .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -619,18 +623,19 @@ static enum status make(struct options *o, struct err *e)
 	uint16_t *ids = NULL;
 	size_t n, n_ids;
 	uint64_t total = 0;
-	uint32_t n_shards, trained = s->fill == FILL_MODEL ? s->n_vocab : 1024;
+	uint32_t n_shards;
+	uint32_t trained = s->fill == FILL_MODEL || s->n_vocab < 1024 ? s->n_vocab : 1024;
 	enum status st;
 
 	TRY(list_build(&l, s, e));
 	n_shards = s->single ? 1 : s->n_shards ? s->n_shards : l.n_groups;
 	if (n_shards > l.n) {
-		st = err_set(e, ERR_USAGE, "--shards %u: there are only %zu tensors", n_shards, l.n);
+		st = err_set(e, ERR_USAGE, "--shards %u: there are only %zu tensors", n_shards,
+			     l.n);
 		goto out;
 	}
 	TRY(get_text(o, &text, &n, e));
-	TRY(vocabulary_train(&v, (const uint8_t *)text, n, trained < s->n_vocab ? trained : s->n_vocab,
-			     &ids, &n_ids, e));
+	TRY(vocabulary_train(&v, (const uint8_t *)text, n, trained, &ids, &n_ids, e));
 	if (s->fill == FILL_MODEL)
 		TRY(fit_bigrams(&fit, s, ids, n_ids, e));
 	TRY(place_open(&o->place, s->cache, s->records, e));
@@ -655,7 +660,8 @@ out:
 int main(int argc, char **argv)
 {
 	struct options o = { .s = tiny, .threads = 2, .place = {
-		.repo = "example/v4-sample", .commit = "0123456789abcdef0123456789abcdef01234567" } };
+		.repo = "example/v4-sample",
+		.commit = "0123456789abcdef0123456789abcdef01234567" } };
 	struct err e;
 
 	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
@@ -664,7 +670,8 @@ int main(int argc, char **argv)
 	}
 	if (parse(&o, argc, argv, &e) != OK || make(&o, &e) != OK) {
 		char text[2200];
-		fprintf(stderr, "make_checkpoint: %s\n", escape_text(text, sizeof text, e.msg, strlen(e.msg)));
+		escape_text(text, sizeof text, e.msg, strlen(e.msg));
+		fprintf(stderr, "make_checkpoint: %s\n", text);
 		return status_exit_code(e.status);
 	}
 	return 0;
