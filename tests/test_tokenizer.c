@@ -85,12 +85,14 @@ static uint64_t xorshift(uint64_t *s)
 static size_t random_text(uint64_t *s, char *out)
 {
 	static const uint32_t ranges[][2] = {
-		{ 0x20, 0x7E }, { 0x61, 0x7A }, { 0x30, 0x39 }, { 0x20, 0x20 }, { 0x09, 0x0D },
-		{ 0xA0, 0x24F }, { 0x300, 0x36F }, { 0x370, 0x5FF }, { 0x600, 0x6FF }, { 0x900, 0xDFF },
-		{ 0x1680, 0x1680 }, { 0x2000, 0x206F }, { 0x20A0, 0x23FF }, { 0x2460, 0x27BF },
-		{ 0x3000, 0x30FF }, { 0x4E00, 0x4FFF }, { 0x9FA0, 0x9FB0 }, { 0xAC00, 0xAFFF },
-		{ 0xFE00, 0xFFFD }, { 0x10000, 0x102FF }, { 0x1F300, 0x1F6D7 }, { 0x20000, 0x200FF },
-		{ 0xE0100, 0xE01EF },
+		{ 0x20, 0x7E },	      { 0x61, 0x7A },	    { 0x30, 0x39 },
+		{ 0x20, 0x20 },	      { 0x09, 0x0D },	    { 0xA0, 0x24F },
+		{ 0x300, 0x36F },     { 0x370, 0x5FF },	    { 0x600, 0x6FF },
+		{ 0x900, 0xDFF },     { 0x1680, 0x1680 },   { 0x2000, 0x206F },
+		{ 0x20A0, 0x23FF },   { 0x2460, 0x27BF },   { 0x3000, 0x30FF },
+		{ 0x4E00, 0x4FFF },   { 0x9FA0, 0x9FB0 },   { 0xAC00, 0xAFFF },
+		{ 0xFE00, 0xFFFD },   { 0x10000, 0x102FF }, { 0x1F300, 0x1F6D7 },
+		{ 0x20000, 0x200FF }, { 0xE0100, 0xE01EF },
 	};
 	size_t o = 0, n = 1 + xorshift(s) % 11;
 
@@ -167,16 +169,20 @@ static void pieces_by_hand(void)
 	pieces_are("\n \n  b", "\n \n| | b");
 	pieces_are(".a", ".a");
 	pieces_are(". a", ".| a");
-	pieces_are("..a", "..|a");			/* a fails on the second '.', c takes both */
-	pieces_are(".\xC3\xA9", ".|\xC3\xA9");		/* a wants ASCII letters; b no punctuation */
+	pieces_are("..a", "..|a"); /* a fails on the second '.', c takes both */
+	pieces_are(".\xC3\xA9", ".|\xC3\xA9"); /* a wants ASCII letters; b no punctuation */
 	pieces_are(" ..\r\nx", " ..\r\n|x");
 	pieces_are("\tx", "\tx");
 	pieces_are("\nx", "\n|x");
 	pieces_are("  \t", "  \t");
 	pieces_are("e\xCC\x81 \xCC\x81", "e\xCC\x81| \xCC\x81");
 	pieces_are("ab\xE4\xB8\xAD\xE6\x96\x87" "cd", "ab|\xE4\xB8\xAD\xE6\x96\x87|cd");
-	pieces_are(" \xE4\xB8\xAD", " |\xE4\xB8\xAD");	/* stage 2 cuts before stage 3 sees the space */
-	pieces_are("\xE2\x80\x8B\xE2\x80\x8B" "a", "\xE2\x80\x8B|\xE2\x80\x8B" "a");	/* Cf: gap, then b */
+	pieces_are(" \xE4\xB8\xAD",
+		   " |\xE4\xB8\xAD"); /* stage 2 cuts before stage 3 sees the space */
+	pieces_are("\xE2\x80\x8B\xE2\x80\x8B"
+		   "a",
+		   "\xE2\x80\x8B|\xE2\x80\x8B"
+		   "a"); /* Cf: gap, then b */
 }
 
 static void classes(void)
@@ -194,7 +200,8 @@ static void classes(void)
 	CHECK(unicode_class(0x20000) == UNICODE_LETTER && unicode_class(0x2A6DF) == UNICODE_LETTER);
 	CHECK(unicode_class(0x2A6E0) == UNICODE_OTHER && unicode_class(0x1F600) == UNICODE_PUNCT);
 	CHECK(unicode_class(0xE000) == UNICODE_OTHER && unicode_class(0x10FFFF) == UNICODE_OTHER);
-	CHECK(unicode_class(0x110000) == UNICODE_OTHER && unicode_class(UINT32_MAX) == UNICODE_OTHER);
+	CHECK(unicode_class(0x110000) == UNICODE_OTHER &&
+	      unicode_class(UINT32_MAX) == UNICODE_OTHER);
 	for (size_t i = 1; i < unicode_n_runs; i++)
 		CHECK(unicode_runs[i] >> 3 > unicode_runs[i - 1] >> 3);
 }
@@ -281,8 +288,10 @@ static double seconds(void)
 /* One long piece, or none: time must not grow with the square. A square here would be minutes. */
 static void long_runs(void)
 {
-	static const char *const unit[] = { " ", "a", "\n", "1", ".", "\xE4\xB8\xAD", "\xCC\x81", "\xFF",
-					    "<think", "\xE2\x80\x8B", "ab ", " \n", "\t ", "<\xEF\xBD\x9C" };
+	static const char *const unit[] = {
+		" ",	"a",	  "\n",		  "1",	 ".",	"\xE4\xB8\xAD", "\xCC\x81",
+		"\xFF", "<think", "\xE2\x80\x8B", "ab ", " \n", "\t ",		"<\xEF\xBD\x9C"
+	};
 	enum { N = 500000 };
 	char *text = malloc(N);
 
@@ -300,11 +309,20 @@ static void long_runs(void)
 
 static void utf8_steps(void)
 {
-	static const struct { const char *p; size_t n, want; } bad[] = {
-		{ "\x80", 1, 1 }, { "\xC1\x81", 2, 1 }, { "\xC3", 1, 1 }, { "\xE0\x9F\x80", 3, 1 },
-		{ "\xED\xA0\x80", 3, 1 }, { "\xE2\x82", 2, 2 }, { "\xE2\x82z", 3, 2 },
-		{ "\xF0\x8F\xBF\xBF", 4, 1 }, { "\xF4\x90\x80\x80", 4, 1 }, { "\xF0\x9F\x98", 3, 3 },
-		{ "\xF5\x80\x80\x80", 4, 1 }, { "\xFF", 1, 1 },
+	static const struct { const char *p; size_t n, want;
+	} bad[] = {
+		{ "\x80", 1, 1 },
+		{ "\xC1\x81", 2, 1 },
+		{ "\xC3", 1, 1 },
+		{ "\xE0\x9F\x80", 3, 1 },
+		{ "\xED\xA0\x80", 3, 1 },
+		{ "\xE2\x82", 2, 2 },
+		{ "\xE2\x82z", 3, 2 },
+		{ "\xF0\x8F\xBF\xBF", 4, 1 },
+		{ "\xF4\x90\x80\x80", 4, 1 },
+		{ "\xF0\x9F\x98", 3, 3 },
+		{ "\xF5\x80\x80\x80", 4, 1 },
+		{ "\xFF", 1, 1 },
 	};
 	uint32_t c;
 
@@ -326,7 +344,8 @@ static void utf8_steps(void)
 static void merge_order(void)
 {
 	struct vocab v = { .bos = TOKEN_NONE, .eos = TOKEN_NONE, .pad = TOKEN_NONE };
-	struct str tokens[264], merges[] = { STR("b c"), STR("a b"), STR("a bc"), STR("a a"), STR("aa a") };
+	struct str tokens[264],
+		merges[] = { STR("b c"), STR("a b"), STR("a bc"), STR("a a"), STR("aa a") };
 	uint8_t types[264];
 	char bytes[256][UTF8_MAX];
 	struct tokenizer t;

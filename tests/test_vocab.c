@@ -17,14 +17,20 @@ static char dir[] = "/tmp/ingot-vocab-XXXXXX";
 struct parts {
 	const char *type, *vocab, *merges, *model_more, *added, *normalizer, *pre, *more;
 };
-#define SPLIT(re) "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" re "\"},\"behavior\":\"Isolated\",\"invert\":false}"
-#define LEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":false}"
+#define SPLIT(re)                                                                                  \
+	"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" re                                         \
+	"\"},\"behavior\":\"Isolated\",\"invert\":false}"
+#define LEVEL                                                                                      \
+	"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":"  \
+	"false}"
 #define SEQUENCE(steps) "{\"type\":\"Sequence\",\"pretokenizers\":[" steps "]}"
 #define RE1 "\\\\p{N}{1,3}"
 #define RE2 "[\\u4e00-\\u9fa5\xE3\x81\x80-\xE3\x82\x9F\xE3\x82\xA0-\xE3\x83\xBF]+"
 #define PUNCT "[!\\\"#$%&'()*+,\\\\-./:;<=>?@\\\\[\\\\\\\\\\\\]^_`{|}~][A-Za-z]+"
-#define RE3(cr, lf) PUNCT "|[^" cr lf "\\\\p{L}\\\\p{P}\\\\p{S}]?[\\\\p{L}\\\\p{M}]+| ?[\\\\p{P}\\\\p{S}]+[" cr lf "]*" \
-	"|\\\\s*[" cr lf "]+|\\\\s+(?!\\\\S)|\\\\s+"
+#define RE3(cr, lf)                                                                                \
+	PUNCT "|[^" cr lf                                                                          \
+	      "\\\\p{L}\\\\p{P}\\\\p{S}]?[\\\\p{L}\\\\p{M}]+| ?[\\\\p{P}\\\\p{S}]+[" cr lf "]*"    \
+	      "|\\\\s*[" cr lf "]+|\\\\s+(?!\\\\S)|\\\\s+"
 #define ESCAPED RE3("\\\\r", "\\\\n")	/* the pattern holds \r */
 #define LITERAL RE3("\\r", "\\n")	/* the pattern holds a carriage return */
 #define BOS "<\xEF\xBD\x9C" "bos\xEF\xBD\x9C>"
@@ -75,7 +81,8 @@ static enum status load(struct vocab *v, const char *text, const char *config, c
 	CHECK(open_file(&t, "tokenizer.json"));
 	CHECK(!config || open_file(&c, "tokenizer_config.json"));
 	CHECK(!template || open_file(&j, "chat_template.jinja"));
-	st = vocab_from_files(v, &t, config ? &c : NULL, template ? &j : NULL, n_vocab, 0, 1, &notes, e);
+	st = vocab_from_files(v, &t, config ? &c : NULL, template ? &j : NULL, n_vocab, 0, 1,
+			      &notes, e);
 	file_close(&t.file);
 	if (config)
 		file_close(&c.file);
@@ -86,11 +93,14 @@ static enum status load(struct vocab *v, const char *text, const char *config, c
 
 static void make_text(char *out, size_t cap, const struct parts *p)
 {
-	int n = snprintf(out, cap, "{\"version\":\"1.0\",\"added_tokens\":%s,\"normalizer\":%s,\"pre_tokenizer\":%s,"
-			 "\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":%s,\"dropout\":null,"
-			 "\"unk_token\":null,\"byte_fallback\":false,\"fuse_unk\":false%s,\"vocab\":%s,"
-			 "\"merges\":%s}%s}", p->added, p->normalizer, p->pre, p->type, p->model_more,
-			 p->vocab, p->merges, p->more);
+	int n = snprintf(
+		out, cap,
+		"{\"version\":\"1.0\",\"added_tokens\":%s,\"normalizer\":%s,\"pre_tokenizer\":%s,"
+		"\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":%s,\"dropout\":null,"
+		"\"unk_token\":null,\"byte_fallback\":false,\"fuse_unk\":false%s,\"vocab\":%s,"
+		"\"merges\":%s}%s}",
+		p->added, p->normalizer, p->pre, p->type, p->model_more, p->vocab, p->merges,
+		p->more);
 	CHECK(n > 0 && (size_t)n < cap);
 }
 
@@ -114,8 +124,8 @@ static void refused(struct parts p, enum status want, const char *word)
 		if (!set[i])
 			fill[i] = base[i];
 	enum status st = load_parts(&v, &p, &e);
-	CHECKF(st == want && strstr(e.msg, word), "status %d, wanted %d with '%s': %s", st, want, word,
-	       e.msg);
+	CHECKF(st == want && strstr(e.msg, word), "status %d, wanted %d with '%s': %s", st, want,
+	       word, e.msg);
 	CHECK(!v.text && !v.tokens && v.n_tokens == 0);
 	vocab_close(&v);
 }
@@ -165,9 +175,11 @@ static void accepts_variants(void)
 	struct err e = { 0 };
 	struct parts p = good;
 
-	accepted((struct parts){ .pre = SEQUENCE(SPLIT(RE1) "," SPLIT(RE2) "," SPLIT(LITERAL) "," LEVEL) });
+	accepted((struct parts){
+		.pre = SEQUENCE(SPLIT(RE1) "," SPLIT(RE2) "," SPLIT(LITERAL) "," LEVEL) });
 	accepted((struct parts){ .normalizer = "{\"type\":\"Sequence\",\"normalizers\":[]}" });
-	accepted((struct parts){ .model_more = ",\"continuing_subword_prefix\":\"\",\"ignore_merges\":false" });
+	accepted((struct parts){
+		.model_more = ",\"continuing_subword_prefix\":\"\",\"ignore_merges\":false" });
 	accepted((struct parts){ .merges = "[]" });
 	accepted((struct parts){ .added = "[]" });
 	p.merges = "[[\"a\",\"b\"],[ \"\\u0061b\" , \"\\u0120\" ],\"b a\"]";
@@ -190,14 +202,19 @@ static void refuses_vocab(void)
 	refused((struct parts){ .vocab = "{\"a\":10}" }, ERR_FORMAT, "10 embedding rows");
 	refused((struct parts){ .vocab = "{\"a\":3,\"b\":3}" }, ERR_FORMAT, "same id 3");
 	refused((struct parts){ .vocab = "{\"a\":3,\"a\":4}" }, ERR_FORMAT, "");
-	refused((struct parts){ .vocab = "{\"a\":3,\"b\":4,\"ab\":5,\"\":6}" }, ERR_FORMAT, "empty");
-	refused((struct parts){ .vocab = "{\"a\":3,\"b\":4,\"ab\":5,\"\\ud800\":6}" }, ERR_FORMAT, "");
-	refused((struct parts){ .vocab = "{\"a\":3,\"b\":4,\"ab\":5,\"\\u0000\":6}" }, ERR_FORMAT, "");
+	refused((struct parts){ .vocab = "{\"a\":3,\"b\":4,\"ab\":5,\"\":6}" }, ERR_FORMAT,
+		"empty");
+	refused((struct parts){ .vocab = "{\"a\":3,\"b\":4,\"ab\":5,\"\\ud800\":6}" }, ERR_FORMAT,
+		"");
+	refused((struct parts){ .vocab = "{\"a\":3,\"b\":4,\"ab\":5,\"\\u0000\":6}" }, ERR_FORMAT,
+		"");
 	refused((struct parts){ .vocab = "[]" }, ERR_FORMAT, "");
-	refused((struct parts){ .vocab = "{\"a\":3,\"b\":4,\"ab\":5,\"[PAD9]\":6}" }, ERR_FORMAT, "same text");
+	refused((struct parts){ .vocab = "{\"a\":3,\"b\":4,\"ab\":5,\"[PAD9]\":6}" }, ERR_FORMAT,
+		"same text");
 	snprintf(big, sizeof big, "{\"a\":3,\"b\":4,\"ab\":5,\"%01025d\":6}", 0);
 	refused((struct parts){ .vocab = big }, ERR_UNSUPPORTED, "1025 bytes");
-	refused((struct parts){ .model_more = ",\"ignore_merges\":true" }, ERR_UNSUPPORTED, "'ignore_merges'");
+	refused((struct parts){ .model_more = ",\"ignore_merges\":true" }, ERR_UNSUPPORTED,
+		"'ignore_merges'");
 	refused((struct parts){ .model_more = ",\"end_of_word_suffix\":\"</w>\"" }, ERR_UNSUPPORTED,
 		"'end_of_word_suffix'");
 }
@@ -221,9 +238,11 @@ static void refuses_merges(void)
 
 static void refuses_added(void)
 {
-	refused((struct parts){ .added = "[{\"id\":3,\"content\":\"z\"}]" }, ERR_FORMAT, "same id 3");
+	refused((struct parts){ .added = "[{\"id\":3,\"content\":\"z\"}]" }, ERR_FORMAT,
+		"same id 3");
 	refused((struct parts){ .added = "[{\"id\":10,\"content\":\"z\"}]" }, ERR_FORMAT, "'z'");
-	refused((struct parts){ .added = "[{\"id\":8,\"content\":\"a\"}]" }, ERR_FORMAT, "same text");
+	refused((struct parts){ .added = "[{\"id\":8,\"content\":\"a\"}]" }, ERR_FORMAT,
+		"same text");
 	refused((struct parts){ .added = "[{\"id\":8,\"content\":\"\"}]" }, ERR_FORMAT, "empty");
 	refused((struct parts){ .added = "[{\"content\":\"z\"}]" }, ERR_FORMAT, "added token");
 	refused((struct parts){ .added = "[{\"id\":8}]" }, ERR_FORMAT, "added token");
@@ -237,30 +256,44 @@ static void refuses_pre(void)
 	refused((struct parts){ .pre = "null" }, u, "pre_tokenizer");
 	refused((struct parts){ .pre = LEVEL }, u, "ByteLevel");
 	refused((struct parts){ .pre = SEQUENCE("") }, u, "0 steps");
-	refused((struct parts){ .pre = SEQUENCE(SPLIT(RE1) "," SPLIT(RE2) "," SPLIT(ESCAPED)) }, u, "3 steps");
-	refused((struct parts){ .pre = SEQUENCE(SPLIT(RE1) "," SPLIT(RE2) "," SPLIT(ESCAPED) "," LEVEL "," LEVEL) },
+	refused((struct parts){ .pre = SEQUENCE(SPLIT(RE1) "," SPLIT(RE2) "," SPLIT(ESCAPED)) }, u,
+		"3 steps");
+	refused((struct parts){ .pre = SEQUENCE(SPLIT(RE1) "," SPLIT(RE2) "," SPLIT(
+					ESCAPED) "," LEVEL "," LEVEL) },
 		u, "step 5");
-	refused((struct parts){ .pre = SEQUENCE(SPLIT(RE2) "," SPLIT(RE1) "," SPLIT(ESCAPED) "," LEVEL) }, u, "step 1");
-	refused((struct parts){ .pre = SEQUENCE(SPLIT("(a+)+$") "," SPLIT(RE2) "," SPLIT(ESCAPED) "," LEVEL) }, u,
-		"'(a+)+$'");
-	refused((struct parts){ .pre = SEQUENCE(SPLIT(RE1) "," SPLIT(RE2) "," SPLIT(ESCAPED "|x") "," LEVEL) }, u,
-		"step 3");
-	refused((struct parts){ .pre = SEQUENCE(SPLIT(RE1) "," SPLIT(RE2) "," SPLIT("\\n") "," LEVEL) }, u, "step 3");
-	refused((struct parts){ .pre = SEQUENCE(SPLIT("\\\\p{N}{1,") "," SPLIT(RE2) "," SPLIT(ESCAPED) "," LEVEL) }, u,
-		"step 1");
+	refused((struct parts){ .pre = SEQUENCE(
+					SPLIT(RE2) "," SPLIT(RE1) "," SPLIT(ESCAPED) "," LEVEL) },
+		u, "step 1");
+	refused((struct parts){ .pre = SEQUENCE(SPLIT("(a+)+$") "," SPLIT(RE2) "," SPLIT(
+					ESCAPED) "," LEVEL) },
+		u, "'(a+)+$'");
+	refused((struct parts){ .pre = SEQUENCE(SPLIT(RE1) "," SPLIT(RE2) "," SPLIT(
+					ESCAPED "|x") "," LEVEL) },
+		u, "step 3");
+	refused((struct parts){ .pre = SEQUENCE(
+					SPLIT(RE1) "," SPLIT(RE2) "," SPLIT("\\n") "," LEVEL) },
+		u, "step 3");
+	refused((struct parts){ .pre = SEQUENCE(SPLIT("\\\\p{N}{1,") "," SPLIT(RE2) "," SPLIT(
+					ESCAPED) "," LEVEL) },
+		u, "step 1");
 	refused((struct parts){ .pre = SEQUENCE("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" RE1
 		"\"},\"behavior\":\"Removed\",\"invert\":false}") }, u, "Removed");
 	refused((struct parts){ .pre = SEQUENCE("{\"type\":\"Split\",\"pattern\":{\"String\":\"" RE1
 		"\"},\"behavior\":\"Isolated\",\"invert\":false}") }, u, "String");
 	refused((struct parts){ .pre = SEQUENCE("{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" RE1
 		"\"},\"behavior\":\"Isolated\",\"invert\":true}") }, u, "inverted");
-	refused((struct parts){ .pre = SEQUENCE(SPLIT(RE1) "," SPLIT(RE2) "," SPLIT(ESCAPED)
-		",{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"use_regex\":false}") }, u, "add_prefix_space");
+	refused((struct parts){ .pre = SEQUENCE(SPLIT(RE1) "," SPLIT(RE2) "," SPLIT(
+					ESCAPED) ",{\"type\":\"ByteLevel\",\"add_prefix_space\":"
+						 "true,\"use_regex\":false}") },
+		u, "add_prefix_space");
 	refused((struct parts){ .pre = SEQUENCE(SPLIT(RE1) "," SPLIT(RE2) "," SPLIT(ESCAPED)
 		",{\"type\":\"ByteLevel\",\"add_prefix_space\":false}") }, u, "use_regex");
 	refused((struct parts){ .normalizer = "{\"type\":\"NFC\"}" }, u, "'NFC'");
-	refused((struct parts){ .normalizer = "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"}]}" }, u,
-		"normalizer");
+	refused(
+		(struct parts){
+			.normalizer =
+				"{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"}]}" },
+		u, "normalizer");
 }
 
 /* Any prefix of a good file is refused, and a byte that is not there is never read (ASan). */
@@ -290,18 +323,22 @@ static void reads_config(void)
 	struct err e = { 0 };
 
 	make_text(text, sizeof text, &good);
-	CHECK(load(&v, text, "{\"add_bos_token\":true,\"add_eos_token\":null,\"bos_token\":{\"content\":\"" BOS
-		   "\",\"lstrip\":false},\"eos_token\":\"b\",\"pad_token\":\"a\",\"chat_template\":\"T\\n\"}",
+	CHECK(load(&v, text,
+		   "{\"add_bos_token\":true,\"add_eos_token\":null,\"bos_token\":{\"content\":"
+		   "\"" BOS "\",\"lstrip\":false},\"eos_token\":\"b\",\"pad_token\":\"a\",\"chat_"
+			    "template\":\"T\\n\"}",
 		   NULL, 10, &e) == OK);
 	CHECK(v.add_bos && !v.add_eos && v.bos == 0 && v.eos == 4 && v.pad == 3);
 	CHECK(str_is(v.chat_template, "T\n"));
 	CHECK(notes.text && strstr(notes.text, "the eos token is id 4 here and 1 in config.json"));
 	vocab_close(&v);
-	CHECK(load(&v, text, "{\"pad_token\":\"nobody\",\"chat_template\":\"T\"}", "file", 10, &e) == OK);
+	CHECK(load(&v, text, "{\"pad_token\":\"nobody\",\"chat_template\":\"T\"}", "file", 10,
+		   &e) == OK);
 	CHECK(v.pad == TOKEN_NONE && str_is(v.chat_template, "file"));
 	CHECK(notes.text && strstr(notes.text, "'nobody'") && strstr(notes.text, "differs"));
 	vocab_close(&v);
-	CHECK(load(&v, text, "{\"chat_template\":[{\"name\":\"x\",\"template\":\"y\"}]}", NULL, 10, &e) == OK);
+	CHECK(load(&v, text, "{\"chat_template\":[{\"name\":\"x\",\"template\":\"y\"}]}", NULL, 10,
+		   &e) == OK);
 	CHECK(v.chat_template.n == 0 && notes.text && strstr(notes.text, "list"));
 	vocab_close(&v);
 	CHECK(load(&v, text, "{\"add_bos_token\":1}", NULL, 10, &e) == ERR_FORMAT);
@@ -346,7 +383,8 @@ static void gguf_round_trip(void)
 	struct err e = { 0 };
 
 	make_text(text, sizeof text, &good);
-	CHECK(load(&a, text, "{\"pad_token\":\"a\",\"add_eos_token\":true}", "TEMPLATE", 10, &e) == OK);
+	CHECK(load(&a, text, "{\"pad_token\":\"a\",\"add_eos_token\":true}", "TEMPLATE", 10, &e) ==
+	      OK);
 	start(&w);
 	vocab_to_gguf(&a, &w);
 	CHECKF(read_back(&b, &w, &e) == OK, "%s", e.msg);
@@ -461,8 +499,8 @@ static void gguf_refusals(void)
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		struct err e = { 0 };
 		enum status st = read_keys(cases[i].k, &e);
-		CHECKF(st == cases[i].st && strstr(e.msg, cases[i].word), "case %zu: status %d: %s", i, st,
-		       e.msg);
+		CHECKF(st == cases[i].st && strstr(e.msg, cases[i].word), "case %zu: status %d: %s",
+		       i, st, e.msg);
 	}
 }
 
@@ -482,7 +520,8 @@ static void large_vocabulary(void)
 		return;
 	o += (size_t)snprintf(text, cap, "{\"model\":{\"type\":\"BPE\",\"vocab\":{");
 	for (unsigned i = 0; i < N; i++)
-		o += (size_t)snprintf(text + o, cap - o, "%s\"%07x\":%u", i ? "," : "", i * 7919u, i);
+		o += (size_t)snprintf(text + o, cap - o, "%s\"%07x\":%u", i ? "," : "", i * 7919u,
+				      i);
 	snprintf(text + o, cap - o, "},\"merges\":[]},\"pre_tokenizer\":%s}", good.pre);
 	CHECKF(load(&v, text, NULL, NULL, N, &e) == OK, "%s", e.msg);
 	CHECK(v.n_tokens == N && str_is(v.tokens[1], "0001eef"));
