@@ -49,8 +49,9 @@ enum status token_index_build(struct token_index *x, const struct str *tokens, u
 		uint32_t a = x->ids[i - 1], b = x->ids[i];
 		if (str_eq(tokens[a], tokens[b])) {
 			token_index_close(x);
-			return err_set(e, ERR_FORMAT, "%s: token '%s': ids %u and %u have the same text",
-				       path, vocab_show(buf, tokens[b]), a < b ? a : b, a < b ? b : a);
+			return err_set(e, ERR_FORMAT,
+				       "%s: token '%s': ids %u and %u have the same text", path,
+				       vocab_show(buf, tokens[b]), a < b ? a : b, a < b ? b : a);
 		}
 	}
 	return OK;
@@ -108,12 +109,15 @@ static enum status check_texts(const struct vocab *v, const char *path, struct e
 		if (t.n == 0)
 			return err_set(e, ERR_FORMAT, "%s: token %u: its text is empty", path, i);
 		if (t.n > VOCAB_MAX_TEXT)
-			return err_set(e, ERR_UNSUPPORTED, "%s: token %u ('%s'...): %zu bytes of text, at most %d "
-				       "are read", path, i, vocab_show(buf, (struct str){ t.p, 32 }), t.n,
+			return err_set(e, ERR_UNSUPPORTED,
+				       "%s: token %u ('%s'...): %zu bytes of text, at most "
+				       "%d are read",
+				       path, i, vocab_show(buf, (struct str){ t.p, 32 }), t.n,
 				       VOCAB_MAX_TEXT);
 		if (memchr(t.p, 0, t.n) || !utf8_valid(t.p, t.n))
-			return err_set(e, ERR_FORMAT, "%s: token %u ('%s'): not UTF-8 text without NUL",
-				       path, i, vocab_show(buf, t));
+			return err_set(e, ERR_FORMAT,
+				       "%s: token %u ('%s'): not UTF-8 text without NUL", path, i,
+				       vocab_show(buf, t));
 	}
 	return OK;
 }
@@ -141,8 +145,9 @@ enum status vocab_check(const struct vocab *v, const char *path, struct err *e)
 	TRY(token_index_build(&x, v->tokens, v->n_tokens, path, e));
 	for (uint32_t i = 0; i < v->n_merges && st == OK; i++)
 		if (!merge_find(&x, v->merges[i], &ids))
-			st = err_set(e, ERR_FORMAT, "%s: merge %u ('%s'): not two tokens that make a third",
-				     path, i, vocab_show(buf, v->merges[i]));
+			st = err_set(e, ERR_FORMAT,
+				     "%s: merge %u ('%s'): not two tokens that make a third", path,
+				     i, vocab_show(buf, v->merges[i]));
 out:
 	token_index_close(&x);
 	return st;

@@ -25,7 +25,7 @@ struct token_index {
 /* Two ids with one text are ERR_FORMAT; path goes into that message. */
 enum status token_index_build(struct token_index *x, const struct str *tokens, uint32_t n,
 			      const char *path, struct err *e) MUST_USE;
-uint32_t token_index_find(const struct token_index *x, struct str text);	/* TOKEN_NONE if absent */
+uint32_t token_index_find(const struct token_index *x, struct str text); /* TOKEN_NONE if absent */
 void token_index_close(struct token_index *x);
 
 /* The ids of a merge's parts and of what they make. False: not "left right", or one of the three

@@ -23,7 +23,8 @@ static enum status find_array(const struct gguf_kv **kv, const struct gguf *g, c
 		return err_set(e, ERR_FORMAT, "%s: %s: not an array of %s", path, key,
 			       elem == GGUF_STR ? "strings" : "32-bit integers");
 	if ((*kv)->count < least || (*kv)->count > most)
-		return err_set(e, (*kv)->count > most && least != most ? ERR_UNSUPPORTED : ERR_FORMAT,
+		return err_set(e,
+			       (*kv)->count > most && least != most ? ERR_UNSUPPORTED : ERR_FORMAT,
 			       "%s: %s: %llu entries, expected %llu to %llu", path, key,
 			       (unsigned long long)(*kv)->count, (unsigned long long)least,
 			       (unsigned long long)most);
@@ -63,19 +64,23 @@ static enum status read_types(struct vocab *v, const struct gguf_kv *kv, const c
 	for (uint32_t i = 0; i < v->n_tokens; i++) {
 		int64_t t = 0;
 		if (!gguf_array_int(kv, i, &t) || t < 1 || t > 6)
-			return err_set(e, ERR_FORMAT, "%s: tokenizer.ggml.token_type: token %u has type %lld, "
-				       "types are 1 to 6", path, i, (long long)t);
-		if (t == 2 || t == 6)
-			return err_set(e, ERR_UNSUPPORTED, "%s: tokenizer.ggml.token_type: token %u has type "
-				       "%lld (unknown or byte), which byte-level vocabularies do not use",
+			return err_set(e, ERR_FORMAT,
+				       "%s: tokenizer.ggml.token_type: token %u has type %lld, "
+				       "types are 1 to 6",
 				       path, i, (long long)t);
+		if (t == 2 || t == 6)
+			return err_set(
+				e, ERR_UNSUPPORTED,
+				"%s: tokenizer.ggml.token_type: token %u has type "
+				"%lld (unknown or byte), which byte-level vocabularies do not use",
+				path, i, (long long)t);
 		v->types[i] = (uint8_t)t;
 	}
 	return OK;
 }
 
-static enum status read_name(const struct gguf *g, const char *key, const char *known, struct str *s,
-			     const char *path, struct err *e)
+static enum status read_name(const struct gguf *g, const char *key, const char *known,
+			     struct str *s, const char *path, struct err *e)
 {
 	char buf[160];
 
@@ -112,13 +117,15 @@ static enum status check_ids(const struct vocab *v, const struct gguf *g, const 
 		if (!starts_with(k, "tokenizer.ggml.") || !ends_with(k, "_token_id"))
 			continue;
 		if (k.n >= sizeof key)
-			return err_set(e, ERR_UNSUPPORTED, "%s: a tokenizer key of %zu bytes", path, k.n);
+			return err_set(e, ERR_UNSUPPORTED, "%s: a tokenizer key of %zu bytes", path,
+				       k.n);
 		memcpy(key, k.p, k.n);
 		key[k.n] = 0;
 		if (!gguf_u64(g, key, &id))
 			return err_set(e, ERR_FORMAT, "%s: %s: not an unsigned integer", path, key);
 		if (id >= v->n_tokens)
-			return err_set(e, ERR_FORMAT, "%s: %s: id %llu is not below the number of tokens, %u",
+			return err_set(e, ERR_FORMAT,
+				       "%s: %s: id %llu is not below the number of tokens, %u",
 				       path, key, (unsigned long long)id, v->n_tokens);
 	}
 	return OK;
@@ -158,7 +165,8 @@ static enum status read_template(struct vocab *v, const struct gguf *g, const ch
 	return OK;
 }
 
-static enum status read_lists(struct vocab *v, const struct gguf *g, const char *path, struct err *e)
+static enum status read_lists(struct vocab *v, const struct gguf *g, const char *path,
+			      struct err *e)
 {
 	const struct gguf_kv *kv;
 	enum status st;
@@ -166,7 +174,8 @@ static enum status read_lists(struct vocab *v, const struct gguf *g, const char 
 	TRY(find_array(&kv, g, "tokenizer.ggml.tokens", GGUF_STR, 1, VOCAB_MAX_TOKENS, path, e));
 	TRY(copy_strings(kv, &v->text, &v->tokens, path, e));
 	v->n_tokens = (uint32_t)kv->count;
-	TRY(find_array(&kv, g, "tokenizer.ggml.token_type", GGUF_I32, v->n_tokens, v->n_tokens, path, e));
+	TRY(find_array(&kv, g, "tokenizer.ggml.token_type", GGUF_I32, v->n_tokens, v->n_tokens,
+		       path, e));
 	TRY(read_types(v, kv, path, e));
 	TRY(find_array(&kv, g, "tokenizer.ggml.merges", GGUF_STR, 0, VOCAB_MAX_MERGES, path, e));
 	TRY(copy_strings(kv, &v->text2, &v->merges, path, e));
@@ -174,7 +183,8 @@ static enum status read_lists(struct vocab *v, const struct gguf *g, const char 
 	/* never read, but a wrong one shows a broken writer */
 	kv = gguf_find(g, "tokenizer.ggml.scores");
 	if (kv && (kv->type != GGUF_ARR || kv->elem != GGUF_F32 || kv->count != v->n_tokens))
-		st = err_set(e, ERR_FORMAT, "%s: tokenizer.ggml.scores: not one 32-bit float a token", path);
+		st = err_set(e, ERR_FORMAT,
+			     "%s: tokenizer.ggml.scores: not one 32-bit float a token", path);
 out:
 	return st;
 }

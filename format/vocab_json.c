@@ -39,11 +39,13 @@ static void set_token(struct parse *p, struct str text, uint64_t id)
 	struct vocab *v = p->v;
 
 	if (id >= v->n_tokens)
-		json_fail(&p->j, ERR_FORMAT, "token '%s' has id %llu, but the model has %u embedding rows",
+		json_fail(&p->j, ERR_FORMAT,
+			  "token '%s' has id %llu, but the model has %u embedding rows",
 			  vocab_show(a, text), (unsigned long long)id, v->n_tokens);
 	else if (v->tokens[id].p && !str_eq(v->tokens[id], text))
 		json_fail(&p->j, ERR_FORMAT, "tokens '%s' and '%s' have the same id %llu",
-			  vocab_show(a, v->tokens[id]), vocab_show(b, text), (unsigned long long)id);
+			  vocab_show(a, v->tokens[id]), vocab_show(b, text),
+			  (unsigned long long)id);
 	else
 		v->tokens[id] = text;
 }
@@ -67,8 +69,8 @@ static bool read_merge_pair(struct parse *p, struct str *merge)
 	struct str a = { 0 }, b = { 0 };
 	char *to;
 
-	if (!json_array(&p->j) || !json_item(&p->j) || !json_string(&p->j, &a) || !json_item(&p->j) ||
-	    !json_string(&p->j, &b) || json_item(&p->j)) {
+	if (!json_array(&p->j) || !json_item(&p->j) || !json_string(&p->j, &a) ||
+	    !json_item(&p->j) || !json_string(&p->j, &b) || json_item(&p->j)) {
 		json_fail(&p->j, ERR_FORMAT, "a merge is not a pair of strings");
 		return false;
 	}
@@ -92,7 +94,8 @@ static void read_merges(struct parse *p)
 	if (!json_array(&p->j))
 		return;
 	while (json_item(&p->j)) {
-		if (json_peek(&p->j) == JSON_ARRAY ? !read_merge_pair(p, &merge) : !json_string(&p->j, &merge))
+		if (json_peek(&p->j) == JSON_ARRAY ? !read_merge_pair(p, &merge)
+						   : !json_string(&p->j, &merge))
 			return;
 		if (v->n_merges == VOCAB_MAX_MERGES) {
 			json_fail(&p->j, ERR_UNSUPPORTED, "more than %d merges", VOCAB_MAX_MERGES);
@@ -116,7 +119,8 @@ static void read_type(struct parse *p)
 	char buf[160];
 
 	if (json_string(&p->j, &s) && !str_is(s, "BPE"))
-		json_fail(&p->j, ERR_UNSUPPORTED, "a model of type '%s': only BPE is read", vocab_show(buf, s));
+		json_fail(&p->j, ERR_UNSUPPORTED, "a model of type '%s': only BPE is read",
+			  vocab_show(buf, s));
 }
 
 /* An option that has to be off: null, false or an empty string. */
@@ -134,8 +138,8 @@ static void read_off(struct parse *p, struct str key)
 	default: b = true; json_skip(&p->j); break;
 	}
 	if (b || s.n)
-		json_fail(&p->j, ERR_UNSUPPORTED, "model option '%s' is set: byte-level BPE is read without it",
-			  buf);
+		json_fail(&p->j, ERR_UNSUPPORTED,
+			  "model option '%s' is set: byte-level BPE is read without it", buf);
 }
 
 static void read_model(struct parse *p)
@@ -177,7 +181,8 @@ static bool read_added_fields(struct parse *p, struct added *a)
 			(void)json_string(&p->j, &a->text);
 		else if (str_is(key, "special"))
 			(void)json_bool(&p->j, &a->special);
-		else if (str_is(key, "lstrip") || str_is(key, "rstrip") || str_is(key, "single_word"))
+		else if (str_is(key, "lstrip") || str_is(key, "rstrip") ||
+			 str_is(key, "single_word"))
 			any_flag |= json_bool(&p->j, &flag) && flag;
 		else
 			json_skip(&p->j);
@@ -202,7 +207,8 @@ static void read_added(struct parse *p)
 		if (!read_added_fields(p, &a))
 			return;
 		list = p->added;
-		if (mem_grow(&list, &p->added_cap, p->n_added + 1, sizeof a, "added tokens", p->e) != OK) {
+		if (mem_grow(&list, &p->added_cap, p->n_added + 1, sizeof a, "added tokens",
+			     p->e) != OK) {
 			json_fail(&p->j, ERR_NOMEM, "no memory for its added tokens");
 			return;
 		}
@@ -268,8 +274,10 @@ static void read_normalizer(struct parse *p)
 		if (str_is(key, "type") && json_string(&p->j, &s)) {
 			char buf[160];
 			if (!str_is(s, "Sequence"))
-				json_fail(&p->j, ERR_UNSUPPORTED, "a normalizer of type '%s': this program "
-					  "reads text as it is", vocab_show(buf, s));
+				json_fail(&p->j, ERR_UNSUPPORTED,
+					  "a normalizer of type '%s': this program reads "
+					  "text as it is",
+					  vocab_show(buf, s));
 		} else if (str_is(key, "normalizers")) {
 			empty_sequence = json_array(&p->j) && !json_item(&p->j);
 			if (!empty_sequence)
@@ -279,7 +287,8 @@ static void read_normalizer(struct parse *p)
 		}
 	}
 	if (!empty_sequence)
-		json_fail(&p->j, ERR_UNSUPPORTED, "it has a normalizer: this program reads text as it is");
+		json_fail(&p->j, ERR_UNSUPPORTED,
+			  "it has a normalizer: this program reads text as it is");
 }
 
 static void read_tokenizer(struct parse *p)
@@ -303,7 +312,8 @@ static void read_tokenizer(struct parse *p)
 	if (!p->have_model || !p->have_vocab || !p->have_merges)
 		json_fail(&p->j, ERR_FORMAT, "no model with vocab and merges in it");
 	else if (!p->have_pre)
-		json_fail(&p->j, ERR_UNSUPPORTED, "no pre_tokenizer: the one of DeepSeek-V3 and V4 is read");
+		json_fail(&p->j, ERR_UNSUPPORTED,
+			  "no pre_tokenizer: the one of DeepSeek-V3 and V4 is read");
 }
 
 /* Ids that no token has: [PADn], as llama.cpp's converter names them. */
@@ -330,12 +340,13 @@ static enum status fill_holes(struct vocab *v, const char *path, struct log *not
 		v->types[i] = TOKEN_UNUSED;
 		used += (size_t)len;
 	}
-	log_add(notes, "%s: %zu ids have no token (the first is %u): filled with [PADn]", path, n, first);
+	log_add(notes, "%s: %zu ids have no token (the first is %u): filled with [PADn]", path, n,
+		first);
 	return OK;
 }
 
-static enum status read_tokenizer_json(struct vocab *v, const struct source_file *f, uint32_t n_vocab,
-				       struct log *notes, struct err *e)
+static enum status read_tokenizer_json(struct vocab *v, const struct source_file *f,
+				       uint32_t n_vocab, struct log *notes, struct err *e)
 {
 	struct parse p = { .v = v, .e = e };
 	const char *path = f->file.path;
@@ -343,8 +354,9 @@ static enum status read_tokenizer_json(struct vocab *v, const struct source_file
 	enum status st;
 
 	if (n_vocab == 0 || n_vocab > VOCAB_MAX_TOKENS)
-		return err_set(e, ERR_UNSUPPORTED, "%s: a vocabulary of %u tokens, 1 to %d are read", path,
-			       n_vocab, VOCAB_MAX_TOKENS);
+		return err_set(e, ERR_UNSUPPORTED,
+			       "%s: a vocabulary of %u tokens, 1 to %d are read", path, n_vocab,
+			       VOCAB_MAX_TOKENS);
 	TRY(file_slurp(&f->file, MAX_TOKENIZER, &v->text, &n, e));
 	v->tokens = mem_new(n_vocab, sizeof *v->tokens, "tokens", e);
 	v->types = mem_new(n_vocab, 1, "token types", e);
@@ -357,8 +369,10 @@ static enum status read_tokenizer_json(struct vocab *v, const struct source_file
 	TRY(json_close(&p.j, e));
 	apply_added(&p);
 	if (p.n_flags)
-		log_add(notes, "%s: %zu added tokens ask for lstrip, rstrip or single_word, which a GGUF cannot "
-			"say: they are matched literally", path, p.n_flags);
+		log_add(notes,
+			"%s: %zu added tokens ask for lstrip, rstrip or single_word, which a GGUF "
+			"cannot say: they are matched literally",
+			path, p.n_flags);
 	TRY(fill_holes(v, path, notes, e));
 out:
 	free(p.added);
@@ -424,15 +438,16 @@ static void read_config_fields(struct token_config *c, struct vocab *v)
 		else if (str_is(key, "chat_template") && json_peek(&c->j) == JSON_STRING)
 			(void)json_string(&c->j, &c->chat_template);
 		else {
-			c->template_list |= str_is(key, "chat_template") && json_peek(&c->j) == JSON_ARRAY;
+			c->template_list |=
+				str_is(key, "chat_template") && json_peek(&c->j) == JSON_ARRAY;
 			json_skip(&c->j);
 		}
 	}
 }
 
 /* What the tokenizer's own file says of a special token outweighs config.json, as in llama.cpp. */
-static void name_special(const struct token_index *x, struct str text, const char *what, uint32_t *id,
-			 const char *path, struct log *notes)
+static void name_special(const struct token_index *x, struct str text, const char *what,
+			 uint32_t *id, const char *path, struct log *notes)
 {
 	char buf[160];
 	uint32_t found;
@@ -441,10 +456,11 @@ static void name_special(const struct token_index *x, struct str text, const cha
 		return;
 	found = token_index_find(x, text);
 	if (found == TOKEN_NONE)
-		log_add(notes, "%s: the %s token '%s' is not in the vocabulary: ignored", path, what,
-			vocab_show(buf, text));
+		log_add(notes, "%s: the %s token '%s' is not in the vocabulary: ignored", path,
+			what, vocab_show(buf, text));
 	else if (*id != TOKEN_NONE && *id != found)
-		log_add(notes, "%s: the %s token is id %u here and %u in config.json: the former is used",
+		log_add(notes,
+			"%s: the %s token is id %u here and %u in config.json: the former is used",
 			path, what, found, *id);
 	if (found != TOKEN_NONE)
 		*id = found;
@@ -492,8 +508,10 @@ enum status vocab_from_files(struct vocab *v, const struct source_file *tokenize
 		TRY(file_slurp(&chat_template->file, MAX_CONFIG, &v->template_text, &n, e));
 		text = (struct str){ v->template_text, n };
 		if (v->chat_template.n && !str_eq(v->chat_template, text))
-			log_add(notes, "%s: differs from the chat_template of tokenizer_config.json: it is the one "
-				"that is used", chat_template->file.path);
+			log_add(notes,
+				"%s: differs from the chat_template of tokenizer_config.json: it "
+				"is the one that is used",
+				chat_template->file.path);
 		v->chat_template = text;
 	}
 	TRY(vocab_check(v, tokenizer->file.path, e));

@@ -98,17 +98,21 @@ static void check_step(struct json *j, const struct step *s, unsigned i)
 	char a[160], b[160];
 
 	if (i > 3 || s->unknown.p)
-		json_fail(j, ERR_UNSUPPORTED, "pre_tokenizer step %u (%s%s%s) is not one of DeepSeek-V3's and V4's",
+		json_fail(j, ERR_UNSUPPORTED,
+			  "pre_tokenizer step %u (%s%s%s) is not one of DeepSeek-V3's and V4's",
 			  i + 1, vocab_show(a, s->type), s->unknown.p ? " with " : "",
 			  vocab_show(b, s->unknown));
 	else if (!str_is(s->type, i < 3 ? "Split" : "ByteLevel"))
 		json_fail(j, ERR_UNSUPPORTED, "pre_tokenizer step %u is '%s', not %s", i + 1,
 			  vocab_show(a, s->type), i < 3 ? "Split" : "ByteLevel");
 	else if (i < 3 && !same_pattern(s->pattern, patterns[i]))
-		json_fail(j, ERR_UNSUPPORTED, "pre_tokenizer step %u splits by '%s', which is not DeepSeek-V3's "
-			  "and V4's pattern", i + 1, vocab_show(a, s->pattern));
+		json_fail(j, ERR_UNSUPPORTED,
+			  "pre_tokenizer step %u splits by '%s', which is not DeepSeek-V3's "
+			  "and V4's pattern",
+			  i + 1, vocab_show(a, s->pattern));
 	else if (i < 3 && (!str_is(s->behavior, "Isolated") || s->invert))
-		json_fail(j, ERR_UNSUPPORTED, "pre_tokenizer step %u has behavior '%s'%s, not Isolated", i + 1,
+		json_fail(j, ERR_UNSUPPORTED,
+			  "pre_tokenizer step %u has behavior '%s'%s, not Isolated", i + 1,
 			  vocab_show(a, s->behavior), s->invert ? " inverted" : "");
 	else if (i == 3 && (s->prefix_space || s->use_regex))
 		json_fail(j, ERR_UNSUPPORTED, "pre_tokenizer step 4, ByteLevel, has %s on",
@@ -137,7 +141,8 @@ void vocab_pre_read(struct json *j)
 	char buf[160];
 
 	if (json_peek(j) == JSON_NULL) {
-		json_fail(j, ERR_UNSUPPORTED, "no pre_tokenizer: the one of DeepSeek-V3 and V4 is read");
+		json_fail(j, ERR_UNSUPPORTED,
+			  "no pre_tokenizer: the one of DeepSeek-V3 and V4 is read");
 		return;
 	}
 	if (!json_object(j))
@@ -153,6 +158,8 @@ void vocab_pre_read(struct json *j)
 	if (j->err.status != OK)
 		return;
 	if (!str_is(type, "Sequence") || n != 4)
-		json_fail(j, ERR_UNSUPPORTED, "pre_tokenizer is '%s' of %u steps, not DeepSeek-V3's and V4's "
-			  "Sequence of 4", vocab_show(buf, type), n);
+		json_fail(j, ERR_UNSUPPORTED,
+			  "pre_tokenizer is '%s' of %u steps, not DeepSeek-V3's and V4's "
+			  "Sequence of 4",
+			  vocab_show(buf, type), n);
 }

@@ -58,8 +58,10 @@ static enum status open_bytes(struct tokenizer *t, const struct token_index *x, 
 		size_t n = utf8_put(text, char_of_byte(b));
 		t->byte_id[b] = token_index_find(x, (struct str){ text, n });
 		if (t->byte_id[b] == TOKEN_NONE)
-			return err_set(e, ERR_UNSUPPORTED, "vocabulary: no token stands for the byte 0x%02X: a "
-				       "byte-level vocabulary has one for each byte", b);
+			return err_set(e, ERR_UNSUPPORTED,
+				       "vocabulary: no token stands for the byte 0x%02X: a "
+				       "byte-level vocabulary has one for each byte",
+				       b);
 	}
 	return OK;
 }
@@ -80,7 +82,8 @@ static enum status sort_pairs(struct tokenizer *t, struct err *e)
 		qsort(t->pairs + from, to - from, sizeof *t->pairs, compare_pairs);
 		for (uint32_t i = from + 1; i < to; i++)
 			if (t->pairs[i].right == t->pairs[i - 1].right)
-				return err_set(e, ERR_FORMAT, "vocabulary: merges %u and %u are the same",
+				return err_set(e, ERR_FORMAT,
+					       "vocabulary: merges %u and %u are the same",
 					       t->pairs[i - 1].rank, t->pairs[i].rank);
 	}
 	return OK;
@@ -102,7 +105,8 @@ static enum status open_merges(struct tokenizer *t, const struct token_index *x,
 		goto out;
 	for (uint32_t i = 0; i < v->n_merges; i++) {
 		if (!merge_find(x, v->merges[i], &m)) {
-			st = err_set(e, ERR_FORMAT, "vocabulary: merge %u: not two tokens that make a third", i);
+			st = err_set(e, ERR_FORMAT,
+				     "vocabulary: merge %u: not two tokens that make a third", i);
 			goto out;
 		}
 		left[i] = m.left;
@@ -110,7 +114,7 @@ static enum status open_merges(struct tokenizer *t, const struct token_index *x,
 		t->merged[i] = m.merged;
 		t->pair_from[m.left]++;
 	}
-	/* pair_from[l] becomes the end of l's pairs; filling from the back turns it into the start */
+	/* pair_from[l] becomes the end of l's pairs; filling from the back makes it the start */
 	for (uint32_t l = 1; l <= v->n_tokens; l++)
 		t->pair_from[l] += t->pair_from[l - 1];
 	for (uint32_t i = v->n_merges; i-- > 0;)
@@ -190,7 +194,8 @@ static enum status emit(struct encoder *c, uint32_t id)
 	void *p = c->ids;
 
 	if (c->n_ids == c->ids_cap) {
-		enum status st = mem_grow(&p, &c->ids_cap, c->n_ids + 1, sizeof *c->ids, "token ids", c->e);
+		enum status st =
+			mem_grow(&p, &c->ids_cap, c->n_ids + 1, sizeof *c->ids, "token ids", c->e);
 		if (st != OK)
 			return st;
 		c->ids = p;
@@ -205,7 +210,8 @@ static enum status heap_push(struct encoder *c, uint64_t x)
 	size_t i = c->n_heap;
 
 	if (i == c->heap_cap) {
-		enum status st = mem_grow(&p, &c->heap_cap, i + 1, sizeof *c->heap, "merging", c->e);
+		enum status st =
+			mem_grow(&p, &c->heap_cap, i + 1, sizeof *c->heap, "merging", c->e);
 		if (st != OK)
 			return st;
 		c->heap = p;
@@ -299,15 +305,15 @@ static enum status encode_piece(struct encoder *c, struct str piece)
 	if (piece.n == 1)
 		return emit(c, c->t->byte_id[(unsigned char)piece.p[0]]);
 	if (piece.n >= END)
-		return err_set(c->e, ERR_UNSUPPORTED, "text: a word of %zu bytes, at most %u are read", piece.n,
-			       END - 1);
+		return err_set(c->e, ERR_UNSUPPORTED,
+			       "text: a word of %zu bytes, at most %u are read", piece.n, END - 1);
 	TRY(mem_grow(&p, &c->s_cap, piece.n, sizeof *c->s, "a word of the text", c->e));
 	c->s = p;
 	c->n_heap = 0;
 	uint32_t n = (uint32_t)piece.n;
 	for (uint32_t i = 0; i < n; i++)
-		c->s[i] = (struct symbol){ c->t->byte_id[(unsigned char)piece.p[i]], i ? i - 1 : END,
-					   i + 1 < n ? i + 1 : END };
+		c->s[i] = (struct symbol){ c->t->byte_id[(unsigned char)piece.p[i]],
+					   i ? i - 1 : END, i + 1 < n ? i + 1 : END };
 	for (uint32_t i = 0; i < n; i++)
 		TRY(push_pair(c, i));
 	TRY(merge_piece(c));

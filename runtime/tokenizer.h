@@ -59,7 +59,8 @@ enum status tokenizer_open(struct tokenizer *t, const struct vocab *v, struct er
  * are always taken as tokens, control tokens only with parse_special. Adds no bos or eos. On
  * failure *ids is NULL. */
 enum status tokenizer_encode(const struct tokenizer *t, const char *text, size_t n,
-			     bool parse_special, uint32_t **ids, size_t *n_ids, struct err *e) MUST_USE;
+			     bool parse_special, uint32_t **ids, size_t *n_ids,
+			     struct err *e) MUST_USE;
 /* The bytes that a token stands for: *n of them to buf, which has room for TOKENIZER_MAX_PIECE.
  * They may be part of a character only. An id outside the vocabulary is ERR_FORMAT. */
 enum status tokenizer_piece(const struct tokenizer *t, uint32_t id, char *buf, size_t *n,
