@@ -10,9 +10,10 @@
  *
  *	n_slots  n_keys  slot[n_slots]
  *
- * with linear probing. A slot is 0 (free) or the offset of a key in the text, with as many bits
- * of the key's hash above it as fit; they spare most comparisons. An offset is never 0: a brace
- * and a quote come before any key.
+ * where the first SET_FIRST slots are a plain list, which is all that most objects need, and a
+ * larger set is a hash table with linear probing. A slot is 0 (free) or the offset of a key in
+ * the text, in a table with as many bits of the key's hash above it as fit; they spare most
+ * comparisons. An offset is never 0: a brace and a quote come before any key.
  */
 #include "format/json_keys.h"
 
@@ -29,7 +30,7 @@ struct key_sets {
 	size_t n_words, used;
 	unsigned off_bits;	/* bits that hold an offset */
 };
-enum { SET_HEAD = 2, SET_FIRST = 8, MIN_WORDS = 128 };
+enum { SET_HEAD = 2, SET_FIRST = 8, MIN_WORDS = 128, AHEAD = 16 };
 #define SLOT_UNPLACED (UINT32_C(1) << 31)	/* only while a set grows */
 
 static uint64_t rotate(uint64_t v, unsigned n)
@@ -167,28 +168,32 @@ static void place_again(const struct key_sets *k, uint32_t *slot, size_t old, si
 	/* Each key goes to its new place; an unplaced one it meets there is carried on. No slot
 	 * that a search has passed is ever emptied, so every key stays findable. */
 	for (size_t i = 0; i < old; i++) {
+		if (i + AHEAD < old)	/* keys lie all over the text: most of the time is here */
+			__builtin_prefetch(slot_key(k, slot[i + AHEAD]));
 		uint32_t carried = slot[i] & SLOT_UNPLACED ? slot[i] & ~SLOT_UNPLACED : 0;
 		if (carried)
 			slot[i] = 0;
 		while (carried) {
 			const char *key = slot_key(k, carried);
-			size_t at = slot_home(hash_key(k, key, strlen(key)), n);
+			uint64_t hash = hash_key(k, key, strlen(key));
+			size_t at = slot_home(hash, n);
 			while (slot[at] && !(slot[at] & SLOT_UNPLACED))
 				at = at + 1 == n ? 0 : at + 1;
 			uint32_t met = slot[at] & ~SLOT_UNPLACED;
-			slot[at] = carried;
+			slot[at] = slot_make(k, hash, (size_t)(key - k->text));
 			carried = met;
 		}
 	}
 }
 
-/* Makes room for one more key: a first set of slots, or more of them past 7/8 full. */
+/* Makes room for one more key: a list, a table once that is full, a larger one past 7/8. */
 static enum status make_room(struct key_sets *k, size_t set, struct err *e)
 {
 	size_t old = k->used == set ? 0 : k->word[set], n;
 	enum status st;
 
-	if (old && ((uint64_t)k->word[set + 1] + 1) * 8 <= (uint64_t)old * 7)
+	if (old == SET_FIRST ? k->word[set + 1] < old :
+	    old && ((uint64_t)k->word[set + 1] + 1) * 8 <= (uint64_t)old * 7)
 		return OK;
 	n = old ? grown(k, set) : SET_FIRST;
 	if ((st = reserve(k, set + SET_HEAD + n, e)) != OK)
@@ -211,16 +216,21 @@ enum status keys_add(struct key_sets *k, size_t set, struct str key, bool *fresh
 	*fresh = false;
 	if (st != OK)
 		return st;
-	size_t n = k->word[set];
-	uint32_t *slot = k->word + set + SET_HEAD;
-	uint64_t hash = hash_key(k, key.p, key.n);
-	uint32_t made = slot_make(k, hash, (size_t)(key.p - k->text));
-	size_t at = slot_home(hash, n);
+	size_t n = k->word[set], at = 0, off = (size_t)(key.p - k->text);
+	uint32_t *slot = k->word + set + SET_HEAD, made = (uint32_t)off;
 
-	for (; slot[at]; at = at + 1 == n ? 0 : at + 1)
-		if ((slot[at] ^ made) >> k->off_bits == 0 &&
-		    strcmp(slot_key(k, slot[at]), key.p) == 0)
-			return OK;
+	if (n == SET_FIRST) {
+		for (; slot[at]; at++)
+			if (strcmp(slot_key(k, slot[at]), key.p) == 0)
+				return OK;
+	} else {
+		uint64_t hash = hash_key(k, key.p, key.n);
+		made = slot_make(k, hash, off);
+		for (at = slot_home(hash, n); slot[at]; at = at + 1 == n ? 0 : at + 1)
+			if ((slot[at] ^ made) >> k->off_bits == 0 &&
+			    strcmp(slot_key(k, slot[at]), key.p) == 0)
+				return OK;
+	}
 	slot[at] = made;
 	k->word[set + 1]++;
 	*fresh = true;
