@@ -338,6 +338,7 @@ static void test_read(void)
 	x = right, x.version = 0, seal_fails("version 0", x, ERR_UNSUPPORTED);
 	x = right, x.chunk_bytes = 0, seal_fails("chunks of 0", x, ERR_FORMAT);
 	x = right, x.chunk_bytes = 1, seal_fails("chunks of 1", x, ERR_FORMAT);
+	x = right, x.chunk_bytes *= 2, seal_fails("same count", x, ERR_FORMAT);
 	x = right, x.n_chunk_bytes = 2 * 32, seal_fails("chunk missing", x, ERR_FORMAT);
 	x = right, x.n_chunk_bytes = 4 * 32, seal_fails("chunk too many", x, ERR_FORMAT);
 	x = right, x.n_chunk_bytes = 3 * 32 + 1, seal_fails("odd bytes", x, ERR_FORMAT);
