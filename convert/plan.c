@@ -163,12 +163,19 @@ static enum status choose_type(const struct plan *p, struct plan_tensor *t, cons
 	return OK;
 }
 
-static void warn_if_wasteful(const struct plan_tensor *t, const struct source_layout *l, size_t *n,
-			     struct log *notes)
+/* Tensors that become larger and less exact at once; the worst of them stands for all. */
+struct wasteful { size_t n; const struct plan_tensor *worst; double times; };
+
+static void note_wasteful(struct wasteful *w, const struct plan_tensor *t, const struct source_layout *l)
 {
-	if (t->bytes > t->source_bytes && !transfer_is_exact(l, t->type) && (*n)++ < 3)
-		log_add(notes, "tensor %s: %s takes %.1f times the bytes of its source and is less exact",
-			t->want.name, dtype_info(t->type)->name, (double)t->bytes / (double)t->source_bytes);
+	double times = (double)t->bytes / (double)t->source_bytes;
+
+	if (times < 1 || transfer_is_exact(l, t->type))
+		return;
+	if (w->n++ == 0 || times > w->times) {
+		w->worst = t;
+		w->times = times;
+	}
 }
 
 static enum status size_tensor(struct plan_tensor *t, struct err *e)
@@ -188,20 +195,22 @@ static enum status choose_types(struct plan *p, struct plan_output *out, const s
 				struct log *notes, struct err *e)
 {
 	struct kept kept = { 0 };
-	size_t wasteful = 0;
+	struct wasteful wasteful = { 0 };
 
 	for (size_t i = 0; i < out->n_tensors; i++) {
 		struct plan_tensor *t = &out->tensors[i];
 
 		if (choose_type(p, t, recipe, &kept, notes, e) != OK || size_tensor(t, e) != OK)
 			return e->status;
-		warn_if_wasteful(t, &p->matrices[t->first_matrix].l, &wasteful, notes);
+		note_wasteful(&wasteful, t, &p->matrices[t->first_matrix].l);
 	}
 	if (kept.n)
 		log_add(notes, "%zu tensors that a rule names keep their type, because they steer the model "
 			"(routers, norms, hyper-connections, tables): %s is the first", kept.n, kept.first);
-	if (wasteful > 3)
-		log_add(notes, "%zu tensors in all become larger and less exact than their source", wasteful);
+	if (wasteful.n)
+		log_add(notes, "%zu tensors become no smaller than their source and less exact: %s as %s takes %.2f "
+			"times its bytes", wasteful.n, wasteful.worst->want.name,
+			dtype_info(wasteful.worst->type)->name, wasteful.times);
 	return OK;
 }
 

@@ -122,7 +122,7 @@ enum status stream_next(struct shard_stream *s, const struct conversion *c, stru
 			struct unit *u, bool *have, struct err *e)
 {
 	const struct plan_shard *ps = &c->p->shards[s->shard];
-	const struct feed *f = &ps->feeds[s->feed];
+	const struct feed *f;
 
 	*have = s->feed < ps->n_feeds;
 	if (!*have) {
@@ -130,6 +130,7 @@ enum status stream_next(struct shard_stream *s, const struct conversion *c, stru
 			return e->status;
 		return finish(s, c, e);
 	}
+	f = &ps->feeds[s->feed];
 	if (s->chunk == 0 && pass(s, c, b, f->off, e) != OK)
 		return e->status;
 	*u = (struct unit){ .feed = s->feed, .n_feeds = 1, .chunk = s->chunk,

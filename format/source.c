@@ -31,8 +31,9 @@ static bool alternative(const char *list, unsigned alt, uint64_t expert, char *o
 
 	for (; alt > 0; alt--) {
 		p = strchr(p, '|');
-		if (!p++)
+		if (!p)
 			return false;
+		p++;
 	}
 	end = strchr(p, '|');
 	n = end ? (size_t)(end - p) : strlen(p);
