@@ -64,7 +64,8 @@ fuzzers:                    ## the fuzz targets, with clang and its sanitizers
 fuzz-targets: $(FUZZERS)
 fuzz: fuzzers               ## T=60 seconds for each target
 	@for f in build/clang-fuzz-*/tests/fuzz/fuzz_*[a-z]; do case $$f in *.*) ;; \
-	  *) echo "$$f"; $$f -max_total_time=$${T:-60} -timeout=10 tests/fuzz/seeds || exit 1;; esac; done
+	  *) echo "$$f"; mkdir -p build/corpus/$$(basename $$f); \
+	     $$f -max_total_time=$${T:-60} -timeout=10 build/corpus/$$(basename $$f) tests/fuzz/seeds || exit 1;; esac; done
 
 bench: $(BIN) tools         ## speed beside this machine's ceilings (40 GB of scratch, minutes)
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench.sh

@@ -50,8 +50,13 @@ races() {
 	"$bin" perplexity "$d/a.gguf" -f samples/heldout.txt -c 32 --chunks 1 -t 3
 	local r=$?; rm -rf "$d"; return $r
 }
-fuzz() { build/clang-fuzz-fuzzer-no-link-address-undefined/tests/fuzz/"$1" -max_total_time="${FUZZ_SECONDS:-10}" \
-		-rss_limit_mb=2048 -max_len=65536 -timeout=10 tests/fuzz/seeds; }
+fuzz() {	# new inputs go to a scratch directory, the seeds are only read
+	local d r; d=$(mktemp -d)
+	build/clang-fuzz-fuzzer-no-link-address-undefined/tests/fuzz/"$1" -max_total_time="${FUZZ_SECONDS:-10}" \
+		-rss_limit_mb=2048 -max_len=65536 -timeout=10 -artifact_prefix="$d/" "$d" tests/fuzz/seeds
+	r=$?; [ $r -eq 0 ] || cat "$d"/crash-* "$d"/timeout-* 2>/dev/null | base64
+	rm -rf "$d"; return $r
+}
 
 step 'build with gcc, warnings are errors' make -s -j"$jobs" WERROR=1 CC=gcc all tools
 step 'build with clang, warnings are errors' make -s -j"$jobs" WERROR=1 CC=clang all tools
