@@ -19,6 +19,9 @@
 #define MUST_USE __attribute__((warn_unused_result))
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
 
+/* Formats here are little-endian, and so is every machine this is built for. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a little-endian machine");
+
 /* ---- err.c: status, error text, lines of notes --------------------------------------- */
 
 enum status {

@@ -160,24 +160,32 @@ static struct fault fp4_to_mxfp4(const struct source_run *r, uint8_t *out)
 	return no_fault;
 }
 
+/* BF16 of every FP8 code; 0xFFFF, which no code has, for NaN. */
+static void fp8_table(uint16_t table[256])
+{
+	for (unsigned c = 0; c < 256; c++)
+		table[c] = (c & 0x7F) == 0x7F ? 0xFFFF : (uint16_t)(f32_bits(e4m3_to_f32((uint8_t)c)) >> 16);
+}
+
 /* BF16 of the FP8 codes c[n] times 2^k, or the position of the first NaN code (n if none). Every
  * exponent stays normal for k in [-117, 119], so adding k to the exponent field is exact. */
-static uint64_t fp8_stretch_to_bf16(const uint8_t *c, uint64_t n, int k, uint8_t *out)
+static uint64_t fp8_stretch_to_bf16(const uint16_t table[256], const uint8_t *c, uint64_t n, int k,
+				    uint8_t *out)
 {
-	uint8_t worst = 0;
+	uint16_t step = (uint16_t)(k * 128);
+	bool nan = false;
 
 	for (uint64_t i = 0; i < n; i++) {
-		uint32_t bits = f32_bits(e4m3_to_f32(c[i])) >> 16;
-		if (bits & 0x7FFF)
-			bits = bits + ((uint32_t)k << 7);
+		uint16_t bits = table[c[i]];
+
+		nan |= bits == 0xFFFF;
+		bits = (uint16_t)(bits + (bits & 0x7FFF ? step : 0));
 		store_le(out + 2 * i, 2, bits);
-		worst |= (c[i] & 0x7F) == 0x7F;
 	}
-	if (!worst)
-		return n;
-	for (uint64_t i = 0;; i++)
-		if ((c[i] & 0x7F) == 0x7F)
+	for (uint64_t i = 0; nan && i < n; i++)
+		if (table[c[i]] == 0xFFFF)
 			return i;
+	return n;
 }
 
 /* Any scale: through double, which holds every product of FP8 and float exactly. */
@@ -203,9 +211,11 @@ static struct fault fp8_to_float(const struct source_run *r, enum dtype target, 
 {
 	uint64_t width = dtype_info(target)->bytes;
 	const uint8_t *w = r->weight;
+	uint16_t table[256];
 	struct stretch t;
 	float s;
 
+	fp8_table(table);
 	for (uint64_t e = r->e0; e < r->e1; e += t.n, w += t.n, out += t.n * width) {
 		t = next_stretch(r, e);
 		if (!scale_value(r, t.scale, &s))
@@ -213,7 +223,7 @@ static struct fault fp8_to_float(const struct source_run *r, enum dtype target, 
 		uint32_t bits = f32_bits(s);
 		int k = (int)(bits >> 23 & 0xFF) - 127;
 		if (target == DT_BF16 && (bits & 0x807FFFFF) == 0 && k >= -117 && k <= 119) {
-			uint64_t bad = fp8_stretch_to_bf16(w, t.n, k, out);
+			uint64_t bad = fp8_stretch_to_bf16(table, w, t.n, k, out);
 			if (bad < t.n)
 				return (struct fault){ FAULT_NAN, e + bad };
 		} else {
@@ -256,16 +266,39 @@ static struct fault by_value(const struct source_run *r, enum dtype target, bool
 	return no_fault;
 }
 
+/* The largest of the numbers' bits without their signs. */
+static uint32_t largest_bits(const uint8_t *p, uint64_t n, uint64_t width)
+{
+	uint16_t most16 = 0;
+	uint32_t most32 = 0;
+
+	if (width == 2)
+		for (uint64_t i = 0; i < n; i++) {
+			uint16_t v;
+			memcpy(&v, p + 2 * i, 2);
+			v &= 0x7FFF;
+			most16 = v > most16 ? v : most16;
+		}
+	else
+		for (uint64_t i = 0; i < n; i++) {
+			uint32_t v;
+			memcpy(&v, p + 4 * i, 4);
+			v &= 0x7FFFFFFF;
+			most32 = v > most32 ? v : most32;
+		}
+	return width == 2 ? most16 : most32;
+}
+
 static struct fault copy_plain(const struct source_run *r, uint8_t *out)
 {
 	uint64_t n = r->e1 - r->e0, width = dtype_info(r->l->type)->bytes;
 	uint32_t top = r->l->type == DT_BF16 ? 0x7F80 : r->l->type == DT_F16 ? 0x7C00 : 0x7F800000;
-	uint32_t magnitude = width == 2 ? 0x7FFF : 0x7FFFFFFF;
 
 	memcpy(out, r->weight, n * width);
-	for (uint64_t i = 0; i < n; i++)
-		if (((uint32_t)load_le(out + i * width, (unsigned)width) & magnitude) > top)
-			return (struct fault){ FAULT_NAN, r->e0 + i };
+	if (largest_bits(out, n, width) > top)
+		for (uint64_t i = 0; i < n; i++)
+			if (largest_bits(out + i * width, 1, width) > top)
+				return (struct fault){ FAULT_NAN, r->e0 + i };
 	return no_fault;
 }
 
