@@ -578,18 +578,31 @@ bool json_null(struct json *j)
 	return expect(j, JSON_NULL) && literal(j, "null");
 }
 
+/* A number of few digits and no exponent is finite, so its value is not worked out. */
+static void skip_number(struct json *j)
+{
+	struct number n;
+	double d;
+
+	if (!number(j, &n))
+		return;
+	if (n.exp == n.end && n.point - n.whole < 300)
+		number_done(j, &n);
+	else
+		(void)json_double(j, &d);
+}
+
 /* Reads a value that is not nested, or enters it. */
 static void skip_step(struct json *j)
 {
 	struct str s;
-	double d;
 	bool b;
 
 	switch (json_peek(j)) {
 	case JSON_BAD: break;
 	case JSON_NULL: (void)json_null(j); break;
 	case JSON_BOOL: (void)json_bool(j, &b); break;
-	case JSON_NUMBER: (void)json_double(j, &d); break;
+	case JSON_NUMBER: skip_number(j); break;
 	case JSON_STRING: (void)json_string(j, &s); break;
 	case JSON_ARRAY: (void)json_array(j); break;
 	case JSON_OBJECT: (void)json_object(j); break;
