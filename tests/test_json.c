@@ -386,13 +386,8 @@ static char *many_keys(size_t n, size_t again, const char *value, size_t *len)
 
 	*w++ = '{';
 	for (size_t i = 0; i < n; i++)
-<<<<<<< HEAD
-		w += snprintf(w, 24 + strlen(value), "\"k%zx\":%s,", i * 7919, value);
-	w += snprintf(w, 64, "\"%s%zx\":0}", again < n ? "k" : "last", again * 7919);
-=======
 		w += snprintf(w, (size_t)(p + cap - w), "\"k%zx\":%s,", i * 7919, value);
 	w += snprintf(w, (size_t)(p + cap - w), "\"%s%zx\":0}", again < n ? "k" : "last", again * 7919);
->>>>>>> w-json
 	*len = (size_t)(w - p);
 	return p;
 }
@@ -476,11 +471,7 @@ static void test_memory_of_short_keys(void)
 		*w++ = '"';
 		for (int k = 0; k < 3; k++)	/* 90 printable characters without '"' and '\' */
 			*w++ = (char)("!#"[c[k] == 0] + (c[k] == 0 ? 0 : c[k] < 56 ? c[k] + 2 : c[k] + 4));
-<<<<<<< HEAD
-		w += snprintf(w, 5, "\":0,");
-=======
 		w += snprintf(w, 8, "\":0,");
->>>>>>> w-json
 	}
 	w[-1] = '}';
 	before = heap_bytes();
