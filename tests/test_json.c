@@ -455,35 +455,60 @@ static void test_million_keys(void)
 	free(p);
 }
 
-/* Memory stays within the text also where keys are as short as they can be. */
-static void test_memory_of_short_keys(void)
+/* Reads an object of n keys and returns the most memory that took on the way. */
+static size_t most_memory(char *p, size_t len, size_t n_keys)
 {
-	enum { SIDE = 90 };
-	char *p = malloc((size_t)SIDE * SIDE * SIDE * 8 + 64), *w = p;
-	size_t before, most = 0, n = 0;
+	size_t before = heap_bytes(), most = 0, n = 0;
 	struct json j;
 	struct err e;
 	struct str key;
 
-	*w++ = '{';
-	for (int i = 0; i < SIDE * SIDE * SIDE; i++) {
-		int c[3] = { i % SIDE, i / SIDE % SIDE, i / SIDE / SIDE };
-		*w++ = '"';
-		for (int k = 0; k < 3; k++)	/* 90 printable characters without '"' and '\' */
-			*w++ = (char)("!#"[c[k] == 0] + (c[k] == 0 ? 0 : c[k] < 56 ? c[k] + 2 : c[k] + 4));
-		w += snprintf(w, 8, "\":0,");
-	}
-	w[-1] = '}';
-	before = heap_bytes();
-	json_open(&j, p, (size_t)(w - p), 8, "x.json");
+	json_open(&j, p, len, 8, "x.json");
 	CHECK(json_object(&j));
 	while (json_key(&j, &key)) {
 		json_skip(&j);
-		if (++n % 1000 == 0 && heap_bytes() - before > most)
+		n++;
+		if ((n % 1000 == 0 || n + 100 > n_keys) && heap_bytes() - before > most)
 			most = heap_bytes() - before;
 	}
 	CHECKF(json_close(&j, &e) == OK, "%s", e.msg);
-	CHECKF(most <= (size_t)(w - p) + 1024, "%zu bytes for %zu of text", most, (size_t)(w - p));
+	CHECK(n == n_keys);
+	return most;
+}
+
+/* Memory stays within the text also where keys are as short as they can be, and where a set has
+ * just been full when the text ends. */
+static void test_memory_of_short_keys(void)
+{
+	enum { SIDE = 90, ALL = SIDE * SIDE * SIDE };
+	static const int counts[] = { 100, 3700, 115000, 229400, 458760, ALL };
+	char *p = malloc((size_t)ALL * 8 + 64);
+
+	for (size_t k = 0; k < COUNT(counts); k++) {
+		char *w = p;
+		*w++ = '{';
+		for (int i = 0; i < counts[k]; i++) {
+			int c[3] = { i % SIDE, i / SIDE % SIDE, i / SIDE / SIDE };
+			*w++ = '"';
+			for (int d = 0; d < 3; d++)	/* printable, without '"' and '\\' */
+				*w++ = (char)(c[d] == 0 ? '!' : c[d] < 56 ? '#' + c[d] : '%' + c[d]);
+			w += snprintf(w, 8, "\":0,");
+		}
+		w[-1] = '}';
+		size_t len = (size_t)(w - p), most = most_memory(p, len, (size_t)counts[k]);
+		CHECKF(most <= len + 1024, "%zu bytes for %zu of text", most, len);
+	}
+	free(p);
+}
+
+/* What a closed object's keys took is used again for the next one. */
+static void test_memory_of_closed_objects(void)
+{
+	size_t len;
+	char *p = many_keys(20000, SIZE_MAX, "{\"a\":0,\"b\":[{\"a\":1},{\"a\":2}]}", &len);
+	size_t most = most_memory(p, len, 20001);
+
+	CHECKF(most < 300000, "%zu bytes", most);	/* 32768 slots of 4 bytes and a little */
 	free(p);
 }
 
@@ -583,6 +608,7 @@ int main(void)
 	RUN(test_duplicates_at_any_size);
 	RUN(test_million_keys);
 	RUN(test_memory_of_short_keys);
+	RUN(test_memory_of_closed_objects);
 	RUN(test_every_cut);
 	RUN(test_every_byte_changed);
 	RUN(test_misuse);
