@@ -111,7 +111,10 @@ enum status layout_output(struct plan *p, struct plan_output *out, const struct 
  * transfer writes for them. */
 struct unit_range { uint64_t e0, e1, skip, bytes; };
 struct unit_range plan_unit(const struct plan_tensor *t, uint64_t chunk_in_matrix);
-/* Bytes that any unit may need: source, output, and scales or second parts. */
+/* Elements of a unit to be converted at a time: a whole number of what can be made alone, and few
+ * enough for a core's own cache. */
+uint64_t plan_piece(const struct plan_tensor *t);
+/* Bytes that any unit may need: a piece of source, output, and scales or second parts. */
 struct unit_sizes { uint64_t in, out, aux, carry; };
 struct unit_sizes plan_unit_sizes(const struct plan *p);
 

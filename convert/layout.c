@@ -202,34 +202,47 @@ static uint64_t larger(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+uint64_t plan_piece(const struct plan_tensor *t)
+{
+	enum { PIECE = 128 << 10 };
+	uint64_t elements;
+
+	grain(t, &elements);
+	return elements < PIECE ? PIECE / elements * elements : elements;
+}
+
+/* Adds what one tensor needs; n elements of a unit, at most, are in each part. */
+static void add_sizes(struct unit_sizes *s, const struct plan *p, const struct plan_tensor *t)
+{
+	const struct source_matrix *m = &p->matrices[t->first_matrix];
+	unsigned parts = want_parts(&t->want);
+	uint64_t elements, bytes = grain(t, &elements), b0, b1, s0, s1;
+	uint64_t n = u64_min(SEAL_CHUNK_BYTES, t->chunks.matrix_bytes) / bytes + 2;
+
+	n = u64_min(n * elements / parts, m->l.rows * m->l.cols);
+	s->out = larger(s->out, SEAL_CHUNK_BYTES + 2 * bytes);
+	source_weight_range(&m->l, 0, plan_piece(t), &b0, &b1);
+	s->in = larger(s->in, b1);
+	source_weight_range(&m->l, 0, 2 * elements, &b0, &b1);
+	s->carry = larger(s->carry, b1);
+	for (unsigned k = 0; k < parts; k++) {
+		uint64_t rows = u64_min(u64_div_up(n, m[k].l.cols) + 1, m[k].l.rows);
+
+		source_weight_range(&m[k].l, 0, plan_piece(t), &b0, &b1);
+		s->aux = larger(s->aux, k ? b1 : 0);
+		if (!m[k].scale)
+			continue;
+		source_scale_range(&m[k].l, 0, rows * m[k].l.cols, &s0, &s1);
+		s->aux = larger(s->aux, (s1 + m[k].l.scale_cols) * dtype_info(m[k].l.scale_type)->bytes);
+	}
+}
+
 struct unit_sizes plan_unit_sizes(const struct plan *p)
 {
-	struct unit_sizes s = { 0 };
+	struct unit_sizes s = { .in = 1 << 20 };	/* what is only hashed passes in such pieces */
 
 	for (size_t o = 0; o < p->n_outputs; o++)
-		for (size_t i = 0; i < p->out[o].n_tensors; i++) {
-			const struct plan_tensor *t = &p->out[o].tensors[i];
-			const struct source_matrix *m = &p->matrices[t->first_matrix];
-			uint64_t elements, bytes = grain(t, &elements), b0, b1, s0, s1;
-			uint64_t n = u64_min(SEAL_CHUNK_BYTES, t->chunks.matrix_bytes) / bytes + 2;
-			unsigned parts = want_parts(&t->want);
-
-			n = u64_min(n * elements / parts, m->l.rows * m->l.cols);
-			source_weight_range(&m->l, 0, n, &b0, &b1);
-			s.in = larger(s.in, b1);
-			s.out = larger(s.out, SEAL_CHUNK_BYTES + 2 * bytes);
-			source_weight_range(&m->l, 0, 2 * elements, &b0, &b1);
-			s.carry = larger(s.carry, b1);
-			for (unsigned k = 0; k < parts; k++) {
-				source_weight_range(&m[k].l, 0, n, &b0, &b1);
-				s.aux = larger(s.aux, k ? b1 : 0);
-				if (m[k].scale) {
-					uint64_t rows = u64_div_up(n, m[k].l.cols) + 1;
-					source_scale_range(&m[k].l, 0, u64_min(rows, m[k].l.rows) * m[k].l.cols, &s0, &s1);
-					s.aux = larger(s.aux, (s1 + m[k].l.scale_cols) *
-							      dtype_info(m[k].l.scale_type)->bytes);
-				}
-			}
-		}
+		for (size_t i = 0; i < p->out[o].n_tensors; i++)
+			add_sizes(&s, p, &p->out[o].tensors[i]);
 	return s;
 }

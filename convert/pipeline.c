@@ -2,10 +2,10 @@
  *
  * pipeline.c - the workers: each takes the next unit of some shard, converts and writes it.
  *
- * A shard is read by one worker at a time (its hash is sequential), units of one shard are
- * converted by many. At most `threads` workers compute at any moment; there are twice as many, so
- * that one can wait for the disk while another computes. Which worker makes which unit is left to
- * chance and shows in no byte of the output.
+ * A shard is read and converted by one worker at a time (its hash is sequential), the result hashed
+ * and written by the same worker while another goes on with the shard. At most `threads` workers
+ * compute at any moment; there are four times as many, so that enough compute while others wait
+ * for the disk. Which worker makes which unit is left to chance and shows in no byte.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -45,11 +45,10 @@ uint64_t pipeline_memory(const struct plan *p, unsigned threads, uint64_t max_me
 {
 	struct unit_sizes s = plan_unit_sizes(p);
 	uint64_t fixed = p->ckpt->n_shards * s.carry + p->n_matrices * sizeof *p->matrices;
-	uint64_t each, n = 2 * (uint64_t)threads;
+	uint64_t each, n = 4 * (uint64_t)threads;
 
 	for (size_t i = 0; i < p->n_outputs; i++)
 		fixed += p->out[i].header.cap;
-	s.in = s.in > (1 << 20) ? s.in : 1 << 20;
 	each = worker_bytes(&s);
 	/* half the limit is for what is not counted here: headers, names, the libraries */
 	while (n > 1 && fixed + n * each > max_memory / 2)
@@ -142,7 +141,7 @@ static bool one_unit(struct pipeline *q, struct worker_buffers *b, size_t *last)
 	uint64_t bytes = q->streams[s].pos - before;
 	return_shard(q, s);
 	if (st == OK && have)
-		st = unit_make(&u, &q->c, (uint32_t)s, b, &e);
+		unit_hash(&u, &q->c, (uint32_t)s, b);
 	sem_post(&q->computing);
 	if (st == OK && have)
 		st = unit_write(&u, &q->c, (uint32_t)s, &e);
@@ -162,7 +161,6 @@ static void buffers_close(struct worker_buffers *b)
 	free(b->aux);
 	free(b->scratch);
 	sha256_close(&b->hash);
-	sha256_close(&b->leaf);
 }
 
 static enum status buffers_open(struct worker_buffers *b, const struct unit_sizes *s, struct err *e)
@@ -179,7 +177,7 @@ static enum status buffers_open(struct worker_buffers *b, const struct unit_size
 	b->scratch = mem_new(TRANSFER_SCRATCH, sizeof *b->scratch, "a worker's numbers", e);
 	if (!b->in || !b->aux || !b->scratch)
 		return e->status;
-	return sha256_open(&b->hash, e) == OK ? sha256_open(&b->leaf, e) : e->status;
+	return sha256_open(&b->hash, e);
 }
 
 static void *worker(void *arg)
@@ -277,7 +275,6 @@ enum status pipeline_run(struct plan *p, struct output *outputs, uint8_t *sha256
 	pthread_mutex_init(&q.lock, NULL);
 	pthread_cond_init(&q.changed, NULL);
 	sem_init(&q.computing, 0, o->threads);
-	q.sizes.in = q.sizes.in > (1 << 20) ? q.sizes.in : 1 << 20;
 	pipeline_memory(p, o->threads, o->max_memory, &q.n_workers);
 	TRY(aux_open(&q.c.aux, p, e));
 	TRY(streams_open(&q, e));

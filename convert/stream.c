@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * stream.c - one shard, front to back: every byte is read once, hashed, and handed on.
+ * stream.c - one shard, front to back: every byte is read once, hashed, and converted.
  *
  * The plan's feeds are in the order of the shard's bytes. Between feeds lie the header, dropped
  * tensors and tensors that are read apart (aux.c); they only pass. A unit's source may begin some
@@ -16,20 +16,14 @@ static const struct plan_tensor *tensor_of(const struct plan *p, const struct fe
 	return &p->out[f->output].tensors[f->tensor];
 }
 
-/* Reads [s->pos, s->pos + n) to `to` and hashes it, in pieces that are still in the cache then. */
+/* Reads [s->pos, s->pos + n) to `to` and hashes it. */
 static enum status read_on(struct shard_stream *s, const struct conversion *c, uint8_t *to, uint64_t n,
 			   struct err *e)
 {
-	while (n > 0) {
-		size_t piece = (size_t)u64_min(n, STREAM_PIECE);
-
-		if (file_read(&c->p->ckpt->files[s->shard].file, to, piece, s->pos, e) != OK)
-			return e->status;
-		sha256_add(&s->hash, to, piece);
-		s->pos += piece;
-		to += piece;
-		n -= piece;
-	}
+	if (file_read(&c->p->ckpt->files[s->shard].file, to, (size_t)n, s->pos, e) != OK)
+		return e->status;
+	sha256_add(&s->hash, to, (size_t)n);
+	s->pos += n;
 	return OK;
 }
 
@@ -84,36 +78,55 @@ static enum status finish(struct shard_stream *s, const struct conversion *c, st
 	return file_unchanged(&f->file, e);
 }
 
-/* Source bytes of a unit's first part, from the start of the feed. */
-static void part_range(const struct plan *p, const struct feed *f, const struct unit_range *r, uint64_t *b0,
+/* Source bytes of elements [e0, e1) of a unit's first part, from the start of the feed. */
+static void part_range(const struct plan *p, const struct feed *f, uint64_t e0, uint64_t e1, uint64_t *b0,
 		       uint64_t *b1)
 {
 	const struct plan_tensor *t = tensor_of(p, f);
 	unsigned parts = want_parts(&t->want);
 
-	source_weight_range(&p->matrices[t->first_matrix + f->matrix * parts].l, r->e0 / parts, r->e1 / parts,
-			    b0, b1);
+	source_weight_range(&p->matrices[t->first_matrix + f->matrix * parts].l, e0 / parts, e1 / parts, b0, b1);
 }
 
-static enum status read_unit(struct shard_stream *s, const struct conversion *c, struct worker_buffers *b,
+/* Elements [e0, e1): the first bytes may be known from the unit before, the last may be needed again
+ * by the next, which begins at element `next`. */
+static enum status read_piece(struct shard_stream *s, const struct conversion *c, const struct feed *f,
+			      uint64_t e0, uint64_t e1, uint64_t next, uint8_t *in, struct err *e)
+{
+	uint64_t b0, b1, next0, known;
+
+	part_range(c->p, f, e0, e1, &b0, &b1);
+	known = s->pos - (f->off + b0);
+	memcpy(in, s->carry + (s->carry_bytes - known), known);
+	if (read_on(s, c, in + known, b1 - b0 - known, e) != OK)
+		return e->status;
+	s->carry_bytes = 0;
+	if (next < e1) {
+		part_range(c->p, f, next, e1, &next0, &b1);
+		s->carry_bytes = b1 - next0;
+		memcpy(s->carry, in + (next0 - b0), s->carry_bytes);
+	}
+	return OK;
+}
+
+/* In pieces that stay in a core's own cache from the read to the converted blocks. */
+static enum status make_unit(struct shard_stream *s, const struct conversion *c, struct worker_buffers *b,
 			     struct unit *u, struct err *e)
 {
 	const struct feed *f = &c->p->shards[s->shard].feeds[u->feed];
 	const struct plan_tensor *t = tensor_of(c->p, f);
-	uint64_t b0, b1, again, next0, next1;
+	uint64_t step = plan_piece(t), next = UINT64_MAX;
 
-	part_range(c->p, f, &u->range, &b0, &b1);
-	again = s->pos - (f->off + b0);
-	memcpy(b->in, s->carry + (s->carry_bytes - again), again);
-	if (read_on(s, c, b->in + again, b1 - b0 - again, e) != OK)
+	if (unit_open(u, c, s->shard, b, e) != OK)
 		return e->status;
-	s->carry_bytes = 0;
-	if (u->chunk + 1 < t->chunks.per_matrix) {
-		struct unit_range next = plan_unit(t, u->chunk + 1);
+	if (u->chunk + 1 < t->chunks.per_matrix)
+		next = plan_unit(t, u->chunk + 1).e0;
+	for (uint64_t e0 = u->range.e0; e0 < u->range.e1; e0 += step) {
+		uint64_t e1 = u64_min(e0 + step, u->range.e1);
 
-		part_range(c->p, f, &next, &next0, &next1);
-		s->carry_bytes = b1 - next0;
-		memcpy(s->carry, b->in + (next0 - b0), s->carry_bytes);
+		if (read_piece(s, c, f, e0, e1, next, b->in, e) != OK ||
+		    unit_piece(u, c, s->shard, e0, e1, b, e) != OK)
+			return e->status;
 	}
 	return OK;
 }
@@ -137,7 +150,7 @@ enum status stream_next(struct shard_stream *s, const struct conversion *c, stru
 			    .range = plan_unit(tensor_of(c->p, f), s->chunk) };
 	while (u->feed + u->n_feeds < ps->n_feeds && f[u->n_feeds].again)
 		u->n_feeds++;
-	if (read_unit(s, c, b, u, e) != OK)
+	if (make_unit(s, c, b, u, e) != OK)
 		return e->status;
 	if (++s->chunk == tensor_of(c->p, f)->chunks.per_matrix) {
 		s->chunk = 0;

@@ -7,15 +7,14 @@
 
 #include "convert/convert.h"
 
-/* Source bytes handled at a time: what fits a core's own cache together with its result. */
-enum { STREAM_PIECE = 128 << 10 };
 
-/* What one worker owns. in and aux hold source bytes, out is aligned for direct writes. */
+/* What one worker owns. in holds the piece that was read last, aux what was read apart from the
+ * stream, out a unit's result, aligned for direct writes. */
 struct worker_buffers {
 	uint8_t *in, *out, *aux;
 	float *scratch;
 	uint64_t in_bytes;
-	struct sha256 hash, leaf;	/* for tiles of aux tensors; of the chunk under way */
+	struct sha256 hash;
 };
 /* A shard on its way past: everything before pos has been hashed. One thread at a time. */
 struct shard_stream {
@@ -29,12 +28,13 @@ struct shard_stream {
 	struct sha256 hash;
 	bool done;
 };
-/* One chunk of output: source bytes in worker_buffers.in. */
+/* One chunk of output. */
 struct unit {
 	size_t feed, n_feeds;		/* that feed, and those that take the same result */
 	uint64_t chunk;
 	struct unit_range range;
-	uint8_t *bytes;			/* after unit_make: the chunk's bytes, in worker_buffers.out */
+	struct source_run run;		/* its elements and their scales */
+	uint8_t *to, *bytes;		/* in worker_buffers.out: of element e0, of the chunk */
 };
 /* What the workers share and do not change. */
 struct conversion {
@@ -44,13 +44,18 @@ struct conversion {
 	uint8_t *sha256;		/* 32 bytes a file of the checkpoint */
 };
 
-/* Reads and hashes up to and including the source of the next unit. At the shard's end, *have is
- * false, s->done is set and the digest has been compared. */
+/* Makes the shard's next unit: reads, hashes and converts its source piece by piece. At the
+ * shard's end, *have is false, s->done is set and the digest has been compared. */
 enum status stream_next(struct shard_stream *s, const struct conversion *c, struct worker_buffers *b,
 			struct unit *u, bool *have, struct err *e) MUST_USE;
-/* Converts and hashes it; the digest goes into every header that has the chunk. */
-enum status unit_make(struct unit *u, const struct conversion *c, uint32_t shard,
+/* Prepares a unit: its place, its scales. */
+enum status unit_open(struct unit *u, const struct conversion *c, uint32_t shard,
 		      struct worker_buffers *b, struct err *e) MUST_USE;
+/* Converts its elements [e0, e1), whose source bytes are in b->in. */
+enum status unit_piece(const struct unit *u, const struct conversion *c, uint32_t shard, uint64_t e0,
+		       uint64_t e1, struct worker_buffers *b, struct err *e) MUST_USE;
+/* The digest of a finished unit, into every header that has the chunk. */
+void unit_hash(const struct unit *u, const struct conversion *c, uint32_t shard, struct worker_buffers *b);
 enum status unit_write(const struct unit *u, const struct conversion *c, uint32_t shard, struct err *e) MUST_USE;
 
 #endif

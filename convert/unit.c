@@ -26,7 +26,19 @@ static enum status report(const struct fault *f, const struct conversion *c, con
 		       (unsigned long long)(t->off + m->weight_off + b1), dtype_info(target)->name, next);
 }
 
-/* The scales of elements [e0, e1). */
+/* What a unit is made of. */
+struct place { struct plan_output *out; const struct plan_tensor *t; const struct source_matrix *m; };
+
+static struct place place_of(const struct unit *u, const struct conversion *c, uint32_t shard)
+{
+	const struct feed *f = &c->p->shards[shard].feeds[u->feed];
+	struct plan_output *out = &c->p->out[f->output];
+	const struct plan_tensor *t = &out->tensors[f->tensor];
+
+	return (struct place){ out, t, &c->p->matrices[t->first_matrix + f->matrix * want_parts(&t->want)] };
+}
+
+/* The scales of a run's elements. */
 static enum status read_scales(const struct conversion *c, const struct source_matrix *m,
 			       struct source_run *run, struct worker_buffers *b, struct err *e)
 {
@@ -40,116 +52,109 @@ static enum status read_scales(const struct conversion *c, const struct source_m
 			m->scale_off + s1 * width, b->aux, &run->scale, &b->hash, e);
 }
 
-/* Elements [e0, e1) of a run whose scales are at hand. */
-static struct source_run part_of(const struct source_run *run, uint64_t e0, uint64_t e1)
+/* Elements [e0, e1) of a run, whose own weights are at hand. */
+static struct source_run part_of(const struct source_run *run, const uint8_t *weight, uint64_t e0,
+				 uint64_t e1)
 {
-	struct source_run part = { .l = run->l, .e0 = e0, .e1 = e1 };
-	uint64_t b0, b1, s1;
+	struct source_run part = { .l = run->l, .weight = weight, .e0 = e0, .e1 = e1 };
+	uint64_t s1;
 
-	source_weight_range(run->l, run->e0, e0, &b0, &b1);
 	source_scale_range(run->l, e0, e1, &part.s0, &s1);
-	part.weight = run->weight + (b1 - b0);
 	if (run->scale)
 		part.scale = run->scale + (part.s0 - run->s0) * dtype_info(run->l->scale_type)->bytes;
 	return part;
 }
 
-/* Piece by piece, each hashed while it is still in the cache. */
-static enum status make_single(const struct conversion *c, const struct plan_tensor *t,
-			       const struct source_matrix *m, const struct unit_range *r, uint8_t *to,
-			       struct worker_buffers *b, struct err *e)
+enum status unit_open(struct unit *u, const struct conversion *c, uint32_t shard,
+		      struct worker_buffers *b, struct err *e)
 {
-	struct source_run run = { .l = &m->l, .weight = b->in, .e0 = r->e0, .e1 = r->e1 };
-	bool ids = role_class(t->want.role) == CLASS_IDS;
-	const struct dtype_info *info = dtype_info(t->type);
-	uint64_t grain = ids ? m->l.cols : info->block, step = STREAM_PIECE / grain * grain;
-	uint64_t skip = r->skip, end = r->skip + r->bytes, at = 0;
+	struct place p = place_of(u, c, shard);
+	uint64_t matrix = c->p->shards[shard].feeds[u->feed].matrix;
+	uint64_t off = p.t->off + seal_chunk(&p.t->chunks, matrix * p.t->chunks.per_matrix + u->chunk).off;
 
-	step = step ? step : grain;
-	if (read_scales(c, m, &run, b, e) != OK)
-		return e->status;
-	for (uint64_t e0 = r->e0; e0 < r->e1; e0 += step) {
-		struct source_run part = part_of(&run, e0, u64_min(e0 + step, r->e1));
-		struct fault f = ids ? transfer_ids(&part, c->p->arch.n_expert, to + at)
-				     : transfer(&part, t->type, to + at, b->scratch);
-
-		if (f.kind != FAULT_NONE)
-			return report(&f, c, m, t->type, e);
-		at = u64_min((part.e1 - r->e0) / info->block * info->bytes, end);
-		if (at > skip) {
-			sha256_add(&b->leaf, to + skip, (size_t)(at - skip));
-			skip = at;
-		}
-	}
-	return OK;
+	u->to = b->out + (off - u->range.skip) % OUTPUT_ALIGN;
+	u->bytes = u->to + u->range.skip;
+	u->run = (struct source_run){ .l = &p.m->l, .e0 = u->range.e0, .e1 = u->range.e1 };
+	return want_parts(&p.t->want) > 1 ? OK : read_scales(c, p.m, &u->run, b, e);
 }
 
-/* One part of a tensor whose rows join two sources: part k of each of the rows. */
-static enum status make_part(const struct conversion *c, const struct plan_tensor *t,
-			     const struct source_matrix *m, const struct unit_range *r, unsigned k,
-			     const uint8_t *weight, uint8_t *to, struct worker_buffers *b, struct err *e)
+static enum status single_piece(const struct unit *u, const struct conversion *c, const struct place *p,
+				uint64_t e0, uint64_t e1, uint8_t *to, struct worker_buffers *b, struct err *e)
 {
-	const struct dtype_info *info = dtype_info(t->type);
-	uint64_t cols = m->l.cols, row0 = r->e0 / (2 * cols), row1 = r->e1 / (2 * cols);
-	uint64_t half = cols / info->block * info->bytes;
-	struct source_run all = { .l = &m->l, .weight = weight, .e0 = row0 * cols, .e1 = row1 * cols };
+	struct source_run part = part_of(&u->run, b->in, e0, e1);
+	struct fault f = role_class(p->t->want.role) == CLASS_IDS
+		? transfer_ids(&part, c->p->arch.n_expert, to)
+		: transfer(&part, p->t->type, to, b->scratch);
 
+	return f.kind == FAULT_NONE ? OK : report(&f, c, p->m, p->t->type, e);
+}
+
+/* Rows [row0, row1) of part k of a tensor whose rows join two sources. */
+static enum status joined_rows(const struct conversion *c, const struct place *p, unsigned k, uint64_t row0,
+			       uint64_t row1, uint8_t *to, struct worker_buffers *b, struct err *e)
+{
+	const struct source_matrix *m = p->m + k;
+	const struct dtype_info *info = dtype_info(p->t->type);
+	uint64_t cols = m->l.cols, half = cols / info->block * info->bytes, width, b1;
+	struct source_run all = { .l = &m->l, .e0 = row0 * cols, .e1 = row1 * cols };
+
+	source_weight_range(&m->l, 0, cols, &b1, &width);
 	if (read_scales(c, m, &all, b, e) != OK)
 		return e->status;
 	for (uint64_t row = row0; row < row1; row++) {
-		struct source_run one = part_of(&all, row * cols, (row + 1) * cols);
-		struct fault f = transfer(&one, t->type, to + (row - row0) * 2 * half + k * half, b->scratch);
+		struct source_run one = part_of(&all, b->in + (row - row0) * width, row * cols, (row + 1) * cols);
+		struct fault f = transfer(&one, p->t->type, to + (2 * (row - row0) + k) * half, b->scratch);
+
 		if (f.kind != FAULT_NONE)
-			return report(&f, c, m, t->type, e);
+			return report(&f, c, m, p->t->type, e);
 	}
 	return OK;
 }
 
-static enum status make_joined(const struct conversion *c, const struct plan_tensor *t,
-			       const struct source_matrix *m, const struct unit_range *r, uint8_t *to,
-			       struct worker_buffers *b, struct err *e)
+static enum status joined_piece(const struct conversion *c, const struct place *p, uint64_t e0, uint64_t e1,
+				uint8_t *to, struct worker_buffers *b, struct err *e)
 {
-	const struct source_matrix *second = m + 1;
+	const struct source_matrix *second = p->m + 1;
+	uint64_t row = p->t->want.shape[1], b0, b1;
 	const uint8_t *weight;
-	uint64_t b0, b1;
 
-	if (make_part(c, t, m, r, 0, b->in, to, b, e) != OK)
+	if (joined_rows(c, p, 0, e0 / row, e1 / row, to, b, e) != OK)
 		return e->status;
-	source_weight_range(&second->l, r->e0 / 2, r->e1 / 2, &b0, &b1);
+	source_weight_range(&second->l, e0 / 2, e1 / 2, &b0, &b1);
 	if (aux_read(c->aux, c->p->ckpt, c->p, second->weight, second->weight_off + b0,
 		     second->weight_off + b1, b->aux, &weight, &b->hash, e) != OK)
 		return e->status;
 	memcpy(b->in, weight, b1 - b0);		/* aux is needed for its scales */
-	if (make_part(c, t, second, r, 1, b->in, to, b, e) != OK)
-		return e->status;
-	sha256_add(&b->leaf, to + r->skip, (size_t)r->bytes);
-	return OK;
+	return joined_rows(c, p, 1, e0 / row, e1 / row, to, b, e);
 }
 
-enum status unit_make(struct unit *u, const struct conversion *c, uint32_t shard,
-		      struct worker_buffers *b, struct err *e)
+enum status unit_piece(const struct unit *u, const struct conversion *c, uint32_t shard, uint64_t e0,
+		       uint64_t e1, struct worker_buffers *b, struct err *e)
+{
+	struct place p = place_of(u, c, shard);
+	const struct dtype_info *info = dtype_info(p.t->type);
+	uint8_t *to = u->to + (e0 - u->range.e0) / info->block * info->bytes;
+
+	if (want_parts(&p.t->want) > 1)
+		return joined_piece(c, &p, e0, e1, to, b, e);
+	return single_piece(u, c, &p, e0, e1, to, b, e);
+}
+
+void unit_hash(const struct unit *u, const struct conversion *c, uint32_t shard, struct worker_buffers *b)
 {
 	const struct feed *f = &c->p->shards[shard].feeds[u->feed];
-	struct plan_output *out = &c->p->out[f->output];
-	const struct plan_tensor *t = &out->tensors[f->tensor];
-	unsigned parts = want_parts(&t->want);
-	const struct source_matrix *m = &c->p->matrices[t->first_matrix + f->matrix * parts];
-	uint64_t chunk = f->matrix * t->chunks.per_matrix + u->chunk;
-	uint64_t off = t->off + seal_chunk(&t->chunks, chunk).off;
-	uint8_t *to = b->out + (off - u->range.skip) % OUTPUT_ALIGN, digest[SHA256_BYTES];
+	uint8_t digest[SHA256_BYTES];
 
-	seal_leaf_start(&b->leaf);
-	if ((parts > 1 ? make_joined : make_single)(c, t, m, &u->range, to, b, e) != OK)
-		return e->status;
-	sha256_end(&b->leaf, digest);
-	u->bytes = to + u->range.skip;
+	seal_leaf_start(&b->hash);
+	sha256_add(&b->hash, u->bytes, (size_t)u->range.bytes);
+	sha256_end(&b->hash, digest);
 	for (size_t i = 0; i < u->n_feeds; i++) {
-		out = &c->p->out[f[i].output];
-		t = &out->tensors[f[i].tensor];
-		memcpy(out->header.buf + out->chunk_sha256_at + SHA256_BYTES * (t->first_chunk + chunk), digest,
-		       SHA256_BYTES);
+		struct plan_output *out = &c->p->out[f[i].output];
+		const struct plan_tensor *t = &out->tensors[f[i].tensor];
+		uint64_t chunk = t->first_chunk + f[i].matrix * t->chunks.per_matrix + u->chunk;
+
+		memcpy(out->header.buf + out->chunk_sha256_at + SHA256_BYTES * chunk, digest, SHA256_BYTES);
 	}
-	return OK;
 }
 
 enum status unit_write(const struct unit *u, const struct conversion *c, uint32_t shard, struct err *e)
