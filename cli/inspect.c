@@ -123,6 +123,7 @@ static void add_source_tensors(cJSON *doc, const struct checkpoint *c)
 		for (unsigned d = 0; d < t->n_dims; d++)
 			cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->shape[d]));
 		add_number(o, "bytes", (double)t->bytes);
+		add_number(o, "offset", (double)t->off);
 		cJSON_AddStringToObject(o, "shard", c->files[t->shard].name);
 		cJSON_AddItemToArray(list, o);
 	}

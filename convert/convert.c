@@ -30,8 +30,8 @@ static enum status judge_stale(const struct source_file *f, struct err *e)
 static enum status check_anchors(const struct checkpoint *c, bool allow_unverified, struct log *notes,
 				 struct err *e)
 {
-	size_t n = 0;
-	const char *first = NULL;
+	const char *first = NULL, *small = NULL;
+	size_t n = 0, n_small = 0;
 
 	for (size_t i = 0; i < c->n_files; i++) {
 		const struct source_file *f = &c->files[i];
@@ -42,9 +42,12 @@ static enum status check_anchors(const struct checkpoint *c, bool allow_unverifi
 			return judge_stale(f, e);
 		if (f->is_shard && n++ == 0)
 			first = f->file.path;
-		if (!f->is_shard)
-			log_add(notes, "%s: no digest is known for it", f->file.path);
+		if (!f->is_shard && n_small++ == 0)
+			small = f->name;
 	}
+	if (n_small)
+		log_add(notes, "%s: no digest is known for %s and %zu other small files", c->dir.path, small,
+			n_small - 1);
 	if (n && !allow_unverified)
 		return err_set(e, ERR_NO_DIGEST, "%s: no digest is known for it (nor for %zu other shards); download "
 			       "with hf (it records them), give --digests FILE, or --allow-unverified", first, n - 1);

@@ -104,6 +104,21 @@ broken 'a layer too many' 3 'missing tensor: layers.3.' "sed -i 's/\"num_hidden_
 broken 'a FIFO' 3 'not a regular file' "rm $one && mkfifo $one"
 broken 'a link' 3 'symbolic link' "mv $one x && ln -s x $one"
 broken 'no tokenizer' 3 'tokenizer.json is missing' 'rm tokenizer.json'
+# values that no conversion may pass over: FP8 and E8M0 NaN codes, ids outside the model or twice in a row
+"$INGOT" inspect plain --tensors --json - | tr -d ' \t\n' | tr '{' '\n' >tensors
+poke() {	# TENSOR INDEX BYTE(octal): overwrites a byte of it in b/
+	line=$(grep "\"name\":\"$1\"" ../tensors) off=${line#*\"offset\":} shard=${line#*\"shard\":\"}
+	printf "\\$3" | dd of="${shard%%\"*}" bs=1 seek=$((${off%%,*} + $2)) conv=notrunc 2>/dev/null
+}
+broken 'a NaN code of FP8' 3 'a NaN at row 1, column 5 \(tensor layers.1.attn.wq_a.weight, bytes' 'poke layers.1.attn.wq_a.weight 133 177'
+broken 'a NaN scale of FP8' 3 'a NaN at row 0, column 0 \(tensor layers.0.attn.wkv.weight' 'poke layers.0.attn.wkv.scale 0 377'
+broken 'a NaN scale of FP4' 3 'a NaN at row 1, column 32 \(tensor layers.2.ffn.experts.3.w2.weight' 'poke layers.2.ffn.experts.3.w2.scale 3 377'
+broken 'an expert id too high' 3 'expert id outside the model at row 1, column 0 \(tensor layers.0.ffn.gate.tid2eid' 'poke layers.0.ffn.gate.tid2eid 16 4'
+broken 'an expert id of -1' 3 'expert id outside' 'poke layers.0.ffn.gate.tid2eid 15 377'
+broken 'an expert twice in a row' 3 'expert id twice in one row' 'for i in 0 8; do poke layers.0.ffn.gate.tid2eid $i 1; done'
+exits 'the published digests are read' 1 "$INGOT" verify plain --digests "$SRC/samples/digests/DeepSeek-V4-Flash-0731.sha256"
+says 'the published digests are read' '^model-00048-of-00048.safetensors: MISSING'
+says 'the published digests are read' '^config.json: FAILED'
 exits 'not a directory' 3 "$INGOT" convert plain/config.json -o b.gguf
 exits 'nothing there' 4 "$INGOT" convert nothing -o b.gguf
 done_testing
