@@ -111,10 +111,10 @@ static void return_shard(struct pipeline *q, size_t s)
 
 static void note_progress(struct pipeline *q, size_t s, const struct unit *u, uint64_t bytes)
 {
-	const struct feed *f = &q->c.p->shards[s].feeds[u->feed];
+	const struct feed *f = u ? &q->c.p->shards[s].feeds[u->feed] : NULL;
 
 	atomic_fetch_add(&q->bytes_done, bytes);
-	if (f->matrix == 0 && u->chunk == 0) {
+	if (f && f->matrix == 0 && u->chunk == 0) {
 		pthread_mutex_lock(&q->lock);
 		q->now = q->c.p->out[f->output].tensors[f->tensor].want.name;
 		pthread_mutex_unlock(&q->lock);
@@ -139,18 +139,18 @@ static bool one_unit(struct pipeline *q, struct worker_buffers *b, size_t *last)
 	before = q->streams[s].pos;
 	st = stream_next(&q->streams[s], &q->c, b, &u, &have, &e);
 	uint64_t bytes = q->streams[s].pos - before;
+	if (st != OK)
+		fail(q, &e);	/* before the shard, whose stream may stand in the middle of a unit, is free */
 	return_shard(q, s);
 	if (st == OK && have)
 		unit_hash(&u, &q->c, (uint32_t)s, b);
 	sem_post(&q->computing);
-	if (st == OK && have)
+	if (st == OK && have) {
 		st = unit_write(&u, &q->c, (uint32_t)s, &e);
-	if (st != OK)
-		fail(q, &e);
-	else if (have)
-		note_progress(q, s, &u, bytes);
-	else
-		atomic_fetch_add(&q->bytes_done, bytes);
+		if (st != OK)
+			fail(q, &e);
+	}
+	note_progress(q, s, have ? &u : NULL, bytes);
 	return st == OK;
 }
 
