@@ -65,26 +65,34 @@ static void add_machine(cJSON *doc, double bytes)
 	cJSON_AddBoolToObject(m, "fits_in_memory", bytes < memory * 0.9);
 }
 
+struct type_sum { uint64_t n, bytes; };
+
+static void add_type_sums(cJSON *doc, const struct type_sum sums[DT_COUNT])
+{
+	cJSON *list = cJSON_AddArrayToObject(doc, "types");
+
+	for (int t = 0; t < DT_COUNT; t++) {
+		if (!sums[t].n)
+			continue;
+		cJSON *o = cJSON_CreateObject();
+		cJSON_AddStringToObject(o, "type", dtype_info((enum dtype)t)->name);
+		add_number(o, "tensors", (double)sums[t].n);
+		add_number(o, "bytes", (double)sums[t].bytes);
+		cJSON_AddItemToArray(list, o);
+	}
+}
+
 /* ---- a checkpoint ---------------------------------------------------------------------------*/
 
 static void add_types(cJSON *doc, const struct checkpoint *c)
 {
-	uint64_t n[DT_COUNT] = { 0 }, bytes[DT_COUNT] = { 0 };
-	cJSON *list = cJSON_AddArrayToObject(doc, "types");
+	struct type_sum sums[DT_COUNT] = { 0 };
 
 	for (size_t i = 0; i < c->n_tensors; i++) {
-		n[c->by_name[i]->dtype]++;
-		bytes[c->by_name[i]->dtype] += c->by_name[i]->bytes;
+		sums[c->by_name[i]->dtype].n++;
+		sums[c->by_name[i]->dtype].bytes += c->by_name[i]->bytes;
 	}
-	for (int t = 0; t < DT_COUNT; t++) {
-		if (!n[t])
-			continue;
-		cJSON *o = cJSON_CreateObject();
-		cJSON_AddStringToObject(o, "type", dtype_info((enum dtype)t)->name);
-		add_number(o, "tensors", (double)n[t]);
-		add_number(o, "bytes", (double)bytes[t]);
-		cJSON_AddItemToArray(list, o);
-	}
+	add_type_sums(doc, sums);
 }
 
 static enum status add_recipes(cJSON *doc, const struct plan *p, struct err *e)
@@ -204,22 +212,13 @@ out:
 
 static void add_gguf_types(cJSON *doc, const struct gguf *g)
 {
-	uint64_t n[DT_COUNT] = { 0 }, bytes[DT_COUNT] = { 0 };
-	cJSON *list = cJSON_AddArrayToObject(doc, "types");
+	struct type_sum sums[DT_COUNT] = { 0 };
 
 	for (size_t i = 0; i < g->n_tensors; i++) {
-		n[g->tensors[i].dtype]++;
-		bytes[g->tensors[i].dtype] += g->tensors[i].bytes;
+		sums[g->tensors[i].dtype].n++;
+		sums[g->tensors[i].dtype].bytes += g->tensors[i].bytes;
 	}
-	for (int t = 0; t < DT_COUNT; t++) {
-		if (!n[t])
-			continue;
-		cJSON *o = cJSON_CreateObject();
-		cJSON_AddStringToObject(o, "type", dtype_info((enum dtype)t)->name);
-		add_number(o, "tensors", (double)n[t]);
-		add_number(o, "bytes", (double)bytes[t]);
-		cJSON_AddItemToArray(list, o);
-	}
+	add_type_sums(doc, sums);
 }
 
 static void add_text(cJSON *o, const char *key, const struct gguf *g, const char *from)

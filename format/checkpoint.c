@@ -16,13 +16,6 @@ enum { INDEX_LIMIT = 512 << 20, MAX_SHARDS = 4096, MAX_LISTED = 200 };
 static const char index_name[] = "model.safetensors.index.json";
 static const char single_name[] = "model.safetensors";
 
-/* The files beside the shards that a conversion reads. */
-static const char *const small_files[] = {
-	"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-	"chat_template.jinja", index_name,
-};
-enum { N_SMALL = sizeof small_files / sizeof *small_files };
-
 /* weight_map as it stands in the index. */
 struct index_entry { const char *tensor, *shard; };
 struct index {
@@ -50,14 +43,6 @@ static int by_shard(const void *a, const void *b)
 	return strcmp(((const struct index_entry *)a)->shard, ((const struct index_entry *)b)->shard);
 }
 
-static bool shard_name_ok(const char *name)
-{
-	static const char suffix[] = ".safetensors";
-	size_t n = strlen(name), k = sizeof suffix - 1;
-
-	return name_is_plain(name) && n > k && strcmp(name + n - k, suffix) == 0;
-}
-
 static void read_weight_map(struct index *x, struct json *j)
 {
 	struct str key, shard;
@@ -70,7 +55,7 @@ static void read_weight_map(struct index *x, struct json *j)
 
 		if (!json_string(j, &shard))
 			return;
-		if (!shard_name_ok(shard.p)) {
+		if (!name_is_shard(shard.p)) {
 			char shown[300];
 			json_fail(j, ERR_FORMAT, "weight_map sends a tensor to '%s', which is not the plain name "
 				  "of a .safetensors file in this directory",
@@ -149,11 +134,13 @@ static enum status shard_names(struct index *x, struct names *l, const char *pat
 static enum status open_files(struct checkpoint *c, const struct names *shards, struct log *notes,
 			      struct err *e)
 {
-	size_t n_missing = 0;
+	size_t n_missing = 0, n_small = 0;
 	bool missing;
 	enum status st = OK;
 
-	c->files = mem_new(shards->n + N_SMALL, sizeof *c->files, "the list of files", e);
+	while (source_small_files[n_small])
+		n_small++;
+	c->files = mem_new(shards->n + n_small, sizeof *c->files, "the list of files", e);
 	c->headers = mem_new(shards->n, sizeof *c->headers, "the list of shards", e);
 	if (!c->files || !c->headers)
 		return e->status;
@@ -174,8 +161,8 @@ static enum status open_files(struct checkpoint *c, const struct names *shards, 
 	if (n_missing)
 		return err_set(e, ERR_FORMAT, "%s: %zu of %zu shards are missing; finish the download",
 			       c->dir.path, n_missing, shards->n);
-	for (size_t i = 0; i < N_SMALL; i++) {
-		st = source_file_open(&c->files[c->n_files], &c->dir, small_files[i], &missing, notes, e);
+	for (size_t i = 0; i < n_small; i++) {
+		st = source_file_open(&c->files[c->n_files], &c->dir, source_small_files[i], &missing, notes, e);
 		if (st == OK)
 			c->n_files++;
 		else if (!missing)
@@ -259,7 +246,7 @@ static enum status refuse_without_index(struct checkpoint *c, struct err *e)
 	if (source_dir_list(&c->dir, false, &l, e) != OK)
 		return e->status;
 	for (size_t i = 0; i < l.n; i++)
-		n += shard_name_ok(l.v[i]);
+		n += name_is_shard(l.v[i]);
 	names_close(&l);
 	return err_set(e, ERR_FORMAT, "%s: has neither %s nor %s (%zu other .safetensors files): not a "
 		       "complete checkpoint; finish the download", c->dir.path, index_name, single_name, n);

@@ -97,6 +97,9 @@ void source_dir_close(struct source_dir *d);
 struct names { char **v; size_t n; };
 enum status source_dir_list(const struct source_dir *d, bool recorded, struct names *l, struct err *e) MUST_USE;
 void names_close(struct names *l);
+/* The files beside the shards that a conversion reads; ends with NULL. */
+extern const char *const source_small_files[];
+bool name_is_shard(const char *name);	/* a plain name that ends in .safetensors */
 bool name_is_plain(const char *name);	/* one component of [A-Za-z0-9._-]+, at most 255 bytes */
 
 /* One file of the source, open, with what is known of its digest. A --digests entry comes before

@@ -39,6 +39,19 @@ bool name_is_plain(const char *name)
 	       strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == n;
 }
 
+const char *const source_small_files[] = {
+	"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+	"chat_template.jinja", "model.safetensors.index.json", NULL,
+};
+
+bool name_is_shard(const char *name)
+{
+	static const char suffix[] = ".safetensors";
+	size_t n = strlen(name), k = sizeof suffix - 1;
+
+	return name_is_plain(name) && n > k && strcmp(name + n - k, suffix) == 0;
+}
+
 /* Cuts the next line off *rest (a terminated text), without its LF or CRLF; NULL at the end. */
 static char *next_line(char **rest)
 {

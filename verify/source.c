@@ -111,16 +111,10 @@ static void drop_repeats(struct source_report *r)
 /* A file that a conversion would read. */
 static bool is_model_file(const char *name)
 {
-	static const char *const small[] = { "config.json", "generation_config.json", "tokenizer.json",
-					     "tokenizer_config.json", "chat_template.jinja",
-					     "model.safetensors.index.json" };
-	static const char suffix[] = ".safetensors";
-	size_t n = strlen(name), k = sizeof suffix - 1;
-
-	for (size_t i = 0; i < sizeof small / sizeof *small; i++)
-		if (strcmp(name, small[i]) == 0)
+	for (size_t i = 0; source_small_files[i]; i++)
+		if (strcmp(name, source_small_files[i]) == 0)
 			return true;
-	return n > k && strcmp(name + n - k, suffix) == 0;
+	return name_is_shard(name);
 }
 
 static void judge_digest(struct file_result *x, const struct source_file *f)
