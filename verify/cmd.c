@@ -100,6 +100,10 @@ static void print_damage(const struct cli *c, const struct sealed_report *r)
 		fprintf(cli_out(c), "DAMAGED: tensor %s%s, bytes %llu..%llu\n", cli_esc(d->tensor), expert,
 			(unsigned long long)d->from, (unsigned long long)d->to);
 	}
+	if (r->signature_differs)
+		fprintf(cli_out(c), "DAMAGED: header, the signature's slot, bytes %llu..%llu\n",
+			(unsigned long long)r->seal.signature_off,
+			(unsigned long long)(r->seal.signature_off + r->seal.signature.n));
 	if (r->header_differs || r->root_differs)
 		fprintf(cli_out(c), "DAMAGED: header, bytes 0..%llu\n", (unsigned long long)r->gguf.data_off);
 	if (r->padding_differs)
@@ -115,7 +119,7 @@ static cJSON *sealed_json(const struct sealed_report *r, const char *path, enum 
 	cJSON_AddStringToObject(doc, "verdict", st == OK ? "INTACT" : st == ERR_MISMATCH ? "DAMAGED" : "UNKNOWN");
 	cJSON_AddNumberToObject(doc, "bytes", (double)r->file_bytes);
 	cJSON_AddBoolToObject(doc, "sealed", r->sealed);
-	cJSON_AddBoolToObject(doc, "header_differs", r->header_differs || r->root_differs);
+	cJSON_AddBoolToObject(doc, "header_differs", r->header_differs || r->root_differs || r->signature_differs);
 	cJSON_AddBoolToObject(doc, "padding_differs", r->padding_differs);
 	cJSON_AddBoolToObject(doc, "trailing_bytes", r->has_trailing);
 	cJSON_AddStringToObject(doc, "header_sha256", r->header_sha256);

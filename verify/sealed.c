@@ -86,6 +86,38 @@ static enum status lay_out(struct check *c, struct err *e)
 	return OK;
 }
 
+/* The signature's slot is blanked in every digest, so what may stand in it is checked here: spaces,
+ * or an envelope (a JSON object of payload, payloadType and signatures) followed by spaces. */
+static enum status check_signature_slot(struct sealed_report *r, struct err *e)
+{
+	size_t n = r->seal.signature.n;
+	bool payload = false, type = false, signatures = false;
+	struct err ignored;
+	struct json j;
+	struct str key;
+	char *copy;
+
+	while (n > 0 && r->seal.signature.p[n - 1] == ' ')
+		n--;
+	if (n == 0)
+		return OK;
+	if (!(copy = mem_new(n + 1, 1, "the signature", e)))
+		return e->status;
+	memcpy(copy, r->seal.signature.p, n);
+	json_open(&j, copy, n, 8, "signature");
+	if (json_object(&j))
+		while (json_key(&j, &key)) {
+			payload |= str_is(key, "payload");
+			type |= str_is(key, "payloadType");
+			signatures |= str_is(key, "signatures");
+			json_skip(&j);
+		}
+	r->signature_present = json_close(&j, &ignored) == OK && payload && type && signatures;
+	r->signature_differs = !r->signature_present;
+	free(copy);
+	return OK;
+}
+
 /* The digests in the header against the root, and the header against its own digest. */
 static enum status check_header(const struct check *c, struct err *e)
 {
@@ -114,8 +146,7 @@ static enum status check_header(const struct check *c, struct err *e)
 	r->header_differs = memcmp(d.bytes, r->seal.header_sha256, SHA256_BYTES) != 0;
 	seal_signed_digest(&h, g->header, g->data_off, r->seal.signature_off, d.bytes);
 	digest_text(&d, r->header_sha256);
-	for (size_t i = 0; i < r->seal.signature.n; i++)
-		r->signature_present |= r->seal.signature.p[i] != ' ';
+	st = check_signature_slot(r, e);
 out:
 	sha256_close(&h);
 	free(leaves);
@@ -198,6 +229,10 @@ static enum status verdict(const struct sealed_report *r, const struct file *f, 
 	if (r->has_trailing)
 		return err_set(e, ERR_MISMATCH, "%s: bytes %llu..%llu follow the last tensor; nothing may", f->path,
 			       (unsigned long long)r->gguf.end, (unsigned long long)r->file_bytes);
+	if (r->signature_differs)
+		return err_set(e, ERR_MISMATCH, "%s: the signature's slot (bytes %llu..%llu) holds neither spaces nor "
+			       "an envelope", f->path, (unsigned long long)r->seal.signature_off,
+			       (unsigned long long)(r->seal.signature_off + r->seal.signature.n));
 	if (r->header_differs || r->root_differs)
 		return err_set(e, ERR_MISMATCH, "%s: the header (bytes 0..%llu) is not as it was sealed%s", f->path,
 			       (unsigned long long)r->gguf.data_off,

@@ -26,7 +26,7 @@ struct sealed_report {
 	struct seal seal;
 	bool sealed;			/* the seal could be read */
 	bool size_differs, header_differs, root_differs, padding_differs, has_trailing;
-	bool signature_present;
+	bool signature_present, signature_differs;	/* an envelope; neither one nor spaces */
 	uint64_t padding_at;		/* first padding byte that is not zero */
 	struct damage *damage;		/* owned, in file order */
 	size_t n_damage;

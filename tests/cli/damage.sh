@@ -5,8 +5,8 @@ n=$(size a.gguf)
 header=$("$INGOT" inspect a.gguf --json - | sed -n 's/.*"header_bytes":[^0-9]*\([0-9]*\).*/\1/p')
 seed=12345 flips=0
 next() { seed=$(( (seed * 1103515245 + 12345) % 2147483648 )); echo $seed; }
-while [ $flips -lt 60 ]; do
-	next >/dev/null; at=$(( (seed / 7) % n )); next >/dev/null; bit=$(( (seed / 65536) % 8 ))
+while [ $flips -lt 80 ]; do	# half of them in the header, which is a small part of the file
+	next >/dev/null; at=$(( (seed / 7) % (flips % 2 ? header : n) )); next >/dev/null; bit=$(( (seed / 65536) % 8 ))
 	cp a.gguf f.gguf
 	flip f.gguf $at $bit
 	"$INGOT" verify f.gguf >out 2>err; code=$?
@@ -21,6 +21,23 @@ while [ $flips -lt 60 ]; do
 	fi
 	flips=$((flips + 1))
 done
+# places that only one rule covers each: text of a token, the digests, the root, padding, the signature's slot
+for place in tokenizer.ggml.tokens+26 ingot.recipe+14 ingot.source.sha256+20 ingot.seal.chunk_sha256+20 \
+	ingot.seal.root+20 ingot.seal.header_sha256+20 ingot.seal.signature+14 ingot.seal.signature+4000; do
+	key=${place%+*}
+	at=$(grep -abo "$key" a.gguf | head -n 1 | cut -d: -f1)
+	cp a.gguf f.gguf
+	flip f.gguf $((at + ${#key} + ${place#*+})) 2
+	exits "a flip in $place" 1 "$INGOT" verify f.gguf
+	says "a flip in $place" 'DAMAGED: header'
+done
+"$INGOT" inspect a.gguf --tensors --json - | tr -d ' \t\n' | tr '{' '\n' | grep '"offset"' |
+	sed 's/.*"bytes":\([0-9]*\),"offset":\([0-9]*\).*/\1 \2/' >spans
+at=$(awk '{ e = $1 + $2; if (e % 32) { print e; exit } }' spans)
+check 'there is padding' test -n "$at"
+cp a.gguf f.gguf; flip f.gguf "$at" 0
+exits 'a flip in padding' 1 "$INGOT" verify f.gguf
+says 'a flip in padding' "DAMAGED: padding, byte $at"
 cp a.gguf f.gguf; truncate -s -1 f.gguf
 exits 'cut by a byte' 3 "$INGOT" verify f.gguf
 cp a.gguf f.gguf; printf x >>f.gguf

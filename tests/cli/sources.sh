@@ -30,6 +30,27 @@ variant transformers --naming transformers
 variant edge --edge --with-mtp
 variant wide --n-expert 33 --n-expert-used 5
 
+# tensors of several chunks, whose boundaries cut blocks and rows: experts, two joined sources, a table of ids
+big='--n-embd 2048 --n-head 2 --head-dim 64 --n-rot 16 --q-lora 64 --o-groups 2 --o-lora 32 --n-ff-exp 4224 --n-expert 1
+	--n-expert-used 1 --idx-head 2 --idx-dim 64 --ratios 4 --n-hash 0 --fill noise --record-time 4102444800'
+check 'make big' "$MAKE_CHECKPOINT" big $big --n-vocab 1100 --with-mtp
+exits 'convert big' 0 "$INGOT" convert big -o big.gguf -t 1
+exits 'values of big' 0 "$LOSSLESS" big big.gguf mtp-big.gguf
+exits 'big with threads' 0 "$INGOT" convert big -o big5.gguf -t 5
+same 'big with threads' big.gguf big5.gguf
+same 'sidecar with threads' mtp-big.gguf mtp-big5.gguf
+exits 'verify big' 0 "$INGOT" verify big5.gguf
+exits 'big as q8' 0 "$INGOT" convert big -o q1.gguf --recipe q8 -t 1
+exits 'big as q8 with threads' 0 "$INGOT" convert big -o q6.gguf --recipe q8 -t 6
+same 'big as q8 with threads' mtp-q1.gguf mtp-q6.gguf
+rm -rf big big.gguf big5.gguf mtp-big*.gguf q[16].gguf mtp-q*.gguf
+check 'make ids' "$MAKE_CHECKPOINT" ids --n-embd 64 --n-head 2 --head-dim 32 --n-rot 16 --q-lora 32 --o-groups 2 --o-lora 32 \
+	--n-ff-exp 64 --n-expert 8 --n-expert-used 7 --idx-head 2 --idx-dim 64 --ratios 4 --n-hash 1 --fill noise \
+	--record-time 4102444800 --n-vocab 150001
+exits 'convert ids' 0 "$INGOT" convert ids -o ids.gguf -t 3
+exits 'values of ids' 0 "$LOSSLESS" ids ids.gguf
+rm -rf ids ids.gguf
+
 # the layout of the shards does not show in the tensors: same data, same root
 root() { "$INGOT" inspect "$1" | sed -n 's/^seal: *root \([0-9a-f]*\).*/\1/p'; }
 for other in inv u8 i32 single apart; do
@@ -101,6 +122,9 @@ broken 'another vocabulary' 3 'embed.weight' "sed -i 's/\"vocab_size\": *320/\"v
 broken 'V4.1' 3 'DeepSeek-V4.1' "sed -i 's/DeepseekV4ForCausalLM/DeepseekV41ForCausalLM/' config.json"
 broken 'another architecture' 3 'LlamaForCausalLM' "sed -i 's/DeepseekV4ForCausalLM/LlamaForCausalLM/' config.json"
 broken 'a layer too many' 3 'missing tensor: layers.3.' "sed -i 's/\"num_hidden_layers\": *3/\"num_hidden_layers\": 4/;s/\"compress_ratios\": *\[/&0,/' config.json"
+broken 'an unknown name' 3 'unknown tensor: layers.0.attn_form.weight' \
+	"sed -i 's/layers.0.attn_norm.weight/layers.0.attn_form.weight/' *.safetensors model.safetensors.index.json"
+says 'and the one that is missed' 'missing tensor: layers.0.attn_norm.weight'
 broken 'a FIFO' 3 'not a regular file' "rm $one && mkfifo $one"
 broken 'a link' 3 'symbolic link' "mv $one x && ln -s x $one"
 broken 'no tokenizer' 3 'tokenizer.json is missing' 'rm tokenizer.json'
