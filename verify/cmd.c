@@ -91,7 +91,16 @@ static enum status run_source(struct cli *c, const char *path, const char *diges
 
 static void print_damage(const struct cli *c, const struct sealed_report *r)
 {
-	for (size_t i = 0; i < r->n_damage; i++) {
+	enum { SHOWN = 200 };
+
+	if (r->rewritten || (r->size_differs && !r->has_trailing && r->n_damage == 0)) {
+		fprintf(cli_out(c), "REWRITTEN: %s\n", r->rewritten ? "the seal is another file's"
+								  : "the header is not the sealed one, the tensors are");
+		return;
+	}
+	if (r->n_damage > SHOWN)
+		fprintf(cli_out(c), "DAMAGED: %zu chunks; the first %d:\n", r->n_damage, SHOWN);
+	for (size_t i = 0; i < r->n_damage && i < SHOWN; i++) {
 		const struct damage *d = &r->damage[i];
 		char expert[40] = "";
 
@@ -116,7 +125,8 @@ static cJSON *sealed_json(const struct sealed_report *r, const char *path, enum 
 
 	cJSON_AddStringToObject(doc, "path", cli_escz(path));
 	cJSON_AddStringToObject(doc, "kind", "gguf");
-	cJSON_AddStringToObject(doc, "verdict", st == OK ? "INTACT" : st == ERR_MISMATCH ? "DAMAGED" : "UNKNOWN");
+	cJSON_AddStringToObject(doc, "verdict", st == OK ? "INTACT" : st != ERR_MISMATCH ? "UNKNOWN"
+								  : r->rewritten ? "REWRITTEN" : "DAMAGED");
 	cJSON_AddNumberToObject(doc, "bytes", (double)r->file_bytes);
 	cJSON_AddBoolToObject(doc, "sealed", r->sealed);
 	cJSON_AddBoolToObject(doc, "header_differs", r->header_differs || r->root_differs || r->signature_differs);

@@ -25,6 +25,7 @@ struct sealed_report {
 	struct gguf gguf;		/* owned; the strs below point into it */
 	struct seal seal;
 	bool sealed;			/* the seal could be read */
+	bool rewritten;			/* the seal is another file's: its chunks were not compared */
 	bool size_differs, header_differs, root_differs, padding_differs, has_trailing;
 	bool signature_present, signature_differs;	/* an envelope; neither one nor spaces */
 	uint64_t padding_at;		/* first padding byte that is not zero */
