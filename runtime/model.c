@@ -24,7 +24,9 @@ static enum status open_gguf(struct model *m, struct log *notes, struct err *e)
 	TRY(file_open(&m->file, AT_FDCWD, m->path, true, m->path, e));
 	TRY(gguf_read(&m->gguf, &m->file, notes, e));
 	TRY(arch_from_gguf(&m->arch, &m->gguf, m->path, e));
-	return OK;
+	if (m->arch.n_mtp && !gguf_find_tensor(&m->gguf, "blk.0.attn_norm.weight"))
+		st = err_set(e, ERR_UNSUPPORTED, "%s: holds an MTP block alone; run the model that it belongs to",
+			     m->path);
 out:
 	return st;
 }

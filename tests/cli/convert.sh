@@ -44,6 +44,8 @@ says 'dry run' 'blk.0.ffn_gate_exps.weight +FP4 +-> MXFP4'
 says 'dry run' '^space: '
 
 # what must not happen
+exits 'a sidecar is no model' 3 "$INGOT" perplexity mtp-a.gguf -f "$TEXT"
+says 'a sidecar is no model' 'holds an MTP block alone'
 exits 'an existing output' 2 "$INGOT" convert "$SAMPLE" -o a.gguf
 exits 'replaced by --force' 0 "$INGOT" convert "$SAMPLE" -o a.gguf --force
 same 'replaced by --force' a.gguf b.gguf
