@@ -287,7 +287,8 @@ static enum status open_filter(struct stream *s, struct err *e)
 	return r == ARCHIVE_OK ? OK : failed(s->a, s, e);
 }
 
-static enum status stream_open(struct stream *s, const struct file *f, enum kind kind, struct err *e)
+static enum status stream_open(struct stream *s, const struct file *f, enum kind kind,
+			       struct err *e)
 {
 	*s = (struct stream){ .f = f, .kind = kind };
 	s->in = mem_new(BLOCK, 1, "a block of the file", e);
@@ -339,6 +340,7 @@ static enum status take(struct archive *a, struct archive_entry *entry, struct s
 			struct pick *k, struct err *e)
 {
 	struct text *t = k->text;
+	const char *name = archive_entry_pathname(entry);
 	uint64_t size = (uint64_t)archive_entry_size(entry);
 	const void *p;
 	size_t n;
@@ -347,11 +349,11 @@ static enum status take(struct archive *a, struct archive_entry *entry, struct s
 	int r;
 
 	if (archive_entry_is_encrypted(entry))
-		return err_set(e, ERR_UNSUPPORTED, "%s: member '%.200s' is encrypted; unpack it first", s->f->path,
-			       archive_entry_pathname(entry));
+		return err_set(e, ERR_UNSUPPORTED, "%s: member '%.200s' is encrypted; unpack it first",
+			       s->f->path, name);
 	if (!archive_entry_size_is_set(entry) || archive_entry_size(entry) < 0)
 		return err_set(e, ERR_FORMAT, "%s: member '%.200s' does not say its size; unpack it first",
-			       s->f->path, archive_entry_pathname(entry));
+			       s->f->path, name);
 	st = check_size(t, size, e);
 	if (st == OK)
 		st = text_add(t, "", 0, e);
@@ -359,13 +361,14 @@ static enum status take(struct archive *a, struct archive_entry *entry, struct s
 		if (r != ARCHIVE_OK)
 			return failed(a, s, e);
 		if (off < 0 || (uint64_t)off != t->n || n > size - t->n)
-			return err_set(e, ERR_FORMAT, "%s: member '%.200s' has holes or does not have the %llu bytes that it "
-				       "declares", s->f->path, archive_entry_pathname(entry), (unsigned long long)size);
+			return err_set(e, ERR_FORMAT, "%s: member '%.200s' has holes or does not have the "
+				       "%llu bytes that it declares", s->f->path, name,
+				       (unsigned long long)size);
 		st = text_add(t, p, n, e);
 	}
 	if (st == OK && t->n != size)
-		return err_set(e, ERR_FORMAT, "%s: member '%.200s' has %zu bytes and declares %llu; download it again",
-			       s->f->path, archive_entry_pathname(entry), t->n, (unsigned long long)size);
+		return err_set(e, ERR_FORMAT, "%s: member '%.200s' has %zu bytes and declares %llu; "
+			       "download it again", s->f->path, name, t->n, (unsigned long long)size);
 	return st;
 }
 
@@ -376,14 +379,15 @@ static enum status entry_check(struct archive_entry *entry, struct stream *s, st
 	unsigned type = archive_entry_filetype(entry);
 
 	if (++k->n_entries > MAX_ENTRIES)
-		return err_set(e, ERR_UNSUPPORTED, "%s: more than %d entries, the limit", s->f->path, MAX_ENTRIES);
+		return err_set(e, ERR_UNSUPPORTED, "%s: more than %d entries, the limit", s->f->path,
+			       MAX_ENTRIES);
 	if (!name || !*name)
 		return err_set(e, ERR_FORMAT, "%s: entry %u has no name that can be read; unpack it first",
 			       s->f->path, k->n_entries);
 	if (archive_entry_hardlink(entry) || archive_entry_symlink(entry) ||
 	    (type != AE_IFREG && type != AE_IFDIR))
-		return err_set(e, ERR_UNSUPPORTED, "%s: entry '%.200s' is a link or a special file; only regular files "
-			       "are read from archives", s->f->path, name);
+		return err_set(e, ERR_UNSUPPORTED, "%s: entry '%.200s' is a link or a special file; only "
+			       "regular files are read from archives", s->f->path, name);
 	return OK;
 }
 
@@ -428,19 +432,19 @@ static enum status settle(const struct stream *s, const struct pick *k, struct e
 		return err_set(e, ERR_FORMAT, "%s: no member '%.200s'; it holds %u: %s%s", path, k->member,
 			       k->n_files, k->list, more);
 	if (!k->member && k->n_files > 1)
-		return err_set(e, ERR_FORMAT, "%s: holds %u files; name one as %.200s:MEMBER; they are: %s%s", path,
-			       k->n_files, path, k->list, more);
+		return err_set(e, ERR_FORMAT, "%s: holds %u files; name one as %.200s:MEMBER; they are: "
+			       "%s%s", path, k->n_files, path, k->list, more);
 	return OK;
 }
 
 /* ---- zip ------------------------------------------------------------------------------------*/
 
 /* The end record must end the file and stand right behind the directory, so that nothing is in
- * front of the archive and nothing follows it. */
-static enum status zip_check(const struct file *f, struct err *e)
+ * front of the archive and nothing follows it. entries receives the number it declares. */
+static enum status zip_check(const struct file *f, uint64_t *entries, struct err *e)
 {
 	size_t n = (size_t)u64_min(f->id.size, ZIP_TAIL), i;
-	uint64_t base = f->id.size - n, entries, dir_end;
+	uint64_t base = f->id.size - n, dir_end;
 	uint8_t *p = mem_new(n, 1, "the end of a zip", e);
 	enum status st;
 
@@ -455,13 +459,13 @@ static enum status zip_check(const struct file *f, struct err *e)
 			     "follows it; download it again", f->path);
 		goto out;
 	}
-	entries = load_le(p + i + 10, 2);
+	*entries = load_le(p + i + 10, 2);
 	dir_end = load_le(p + i + 12, 4) + load_le(p + i + 16, 4);
 	if (base + i == 0)
 		st = err_set(e, ERR_FORMAT, "%s: an archive without any file", f->path);
-	else if (entries > MAX_ENTRIES)
+	else if (*entries > MAX_ENTRIES)
 		st = err_set(e, ERR_UNSUPPORTED, "%s: %llu entries; %d is the limit", f->path,
-			     (unsigned long long)entries, MAX_ENTRIES);
+			     (unsigned long long)*entries, MAX_ENTRIES);
 	else if (load_le(p + i + 16, 4) != UINT32_MAX && dir_end != base + i &&
 		 dir_end + ZIP64_ENDS != base + i)
 		st = err_set(e, ERR_FORMAT, "%s: the zip directory ends at byte %llu, its end record is at byte "
@@ -476,9 +480,10 @@ static enum status read_zip(const struct file *f, struct pick *k, struct err *e)
 {
 	struct stream s = { 0 };
 	struct archive *a = NULL;
+	uint64_t entries = 0;
 	enum status st;
 
-	TRY(zip_check(f, e));
+	TRY(zip_check(f, &entries, e));
 	TRY(stream_open(&s, f, PLAIN, e));
 	a = archive_read_new();
 	if (!a || archive_read_support_format_zip_seekable(a) != ARCHIVE_OK ||
@@ -493,6 +498,11 @@ static enum status read_zip(const struct file *f, struct pick *k, struct err *e)
 		goto out;
 	}
 	TRY(walk(a, &s, k, e));
+	if (k->n_entries != entries) {
+		st = err_set(e, ERR_FORMAT, "%s: %u zip entries, its end record says %llu; download it again",
+			     f->path, k->n_entries, (unsigned long long)entries);
+		goto out;
+	}
 	TRY(settle(&s, k, e));
 out:
 	archive_read_free(a);
@@ -570,8 +580,8 @@ static enum status read_stream(const struct file *f, enum kind kind, struct pick
 	} else if (inner != PLAIN) {
 		st = err_set(e, ERR_UNSUPPORTED, "%s: is compressed twice; unpack it first", f->path);
 	} else if (k->member) {
-		st = err_set(e, ERR_FORMAT, "%s: is one compressed file and has no member '%.200s'; leave out the "
-			     "member", f->path, k->member);
+		st = err_set(e, ERR_FORMAT, "%s: is one compressed file and has no member '%.200s'; leave "
+			     "out the member", f->path, k->member);
 	} else {
 		do {
 			TRY(stream_next(&s, &n, e));

@@ -334,6 +334,9 @@ static void test_damaged(void)
 	MAKE(F_RAW, C_XZ, NULL, WIKI);
 	made[made_n / 2] ^= 1;
 	CHECK(refuses(NULL, ERR_FORMAT, ""));
+	MAKE(F_ZIP, C_NONE, NULL, FILE_OF("a", "aa"));
+	made[made_n - 14] = made[made_n - 12] = 2;	/* entries, in the end record */
+	CHECK(refuses("a", ERR_FORMAT, "1 zip entries, its end record says 2"));
 	MAKE(F_ZIP, C_NONE, "zip:encryption=zipcrypt", FILE_OF("a", "aa"));
 	CHECK(refuses("a", ERR_UNSUPPORTED, "encrypted"));
 	MAKE(F_ZIP, C_NONE, "zip:encryption=aes256", FILE_OF("a", "aa"));
