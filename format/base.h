@@ -3,8 +3,8 @@
  * base.h - what every file stands on: status and error text, checked sizes, bounded reading,
  * files, output files, digests, JSON.
  *
- * Sections follow the .c files: err, file, output, digest, json. Nothing here knows a model
- * or a container. Nothing here prints, exits or aborts.
+ * Sections follow the .c files: err, file, archive, output, digest, json. Nothing here knows a
+ * model or its container. Nothing here prints, exits or aborts.
  */
 #ifndef FORMAT_BASE_H
 #define FORMAT_BASE_H
@@ -161,6 +161,19 @@ enum status file_unchanged(const struct file *f, struct err *e) MUST_USE;
 enum status file_slurp(const struct file *f, uint64_t limit, char **text, size_t *n,
 		       struct err *e) MUST_USE;
 void file_close(struct file *f);
+
+/* ---- archive.c: a text, plain, compressed or in an archive -------------------------------*/
+
+/* The text at path: a plain file, a gzip, zstd or xz file, or a file in a zip or a tar (which may
+ * be compressed so). FILE:MEMBER names the file in an archive, where FILE exists and path itself
+ * does not; without it the archive must hold exactly one. The kind is told by the first bytes.
+ * More than limit bytes: ERR_UNSUPPORTED, more than max_memory: ERR_NOMEM. *text is owned by the
+ * caller and has a NUL after its *n bytes; NULL on failure. */
+enum status text_read(const char *path, uint64_t limit, uint64_t max_memory, char **text, size_t *n,
+		      struct err *e) MUST_USE;
+/* The same from an open file; member may be NULL. */
+enum status text_from(const struct file *f, const char *member, uint64_t limit, uint64_t max_memory,
+		      char **text, size_t *n, struct err *e) MUST_USE;
 
 /* ---- output.c: a file that appears whole or not at all ----------------------------------*/
 

@@ -4,7 +4,6 @@
  */
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -73,7 +72,6 @@ out:
 static enum status read_input(struct task *t, struct err *e)
 {
 	const char *path = t->ids_path ? t->ids_path : t->text_path;
-	struct file f = FILE_NONE;
 	struct vocab v = { 0 };
 	char *text = NULL;
 	bool found;
@@ -82,13 +80,7 @@ static enum status read_input(struct task *t, struct err *e)
 
 	TRY(model_vocab(&t->m, &v, &found, &t->notes, e));
 	t->o.bos = found && v.add_bos ? v.bos : TOKEN_NONE;
-	TRY(file_open(&f, AT_FDCWD, path, true, path, e));
-	if (f.id.size > t->c.max_memory) {
-		st = err_set(e, ERR_NOMEM, "%s: %llu bytes do not fit --max-memory (%llu)", path,
-			     (unsigned long long)f.id.size, (unsigned long long)t->c.max_memory);
-		goto out;
-	}
-	TRY(file_slurp(&f, TEXT_LIMIT, &text, &n, e));
+	TRY(text_read(path, TEXT_LIMIT, t->c.max_memory, &text, &n, e));
 	t->text_bytes = n;
 	TRY(hash(text, n, t->sha256, e));
 	if (t->ids_path)
@@ -101,7 +93,6 @@ static enum status read_input(struct task *t, struct err *e)
 out:
 	free(text);
 	vocab_close(&v);
-	file_close(&f);
 	return st;
 }
 

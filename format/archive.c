@@ -1,0 +1,680 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * archive.c - a text as it is distributed: plain, compressed, or one member of an archive.
+ *
+ * Nothing is ever extracted: bytes go from the one open file to one buffer. What a file is, is
+ * told by its first bytes, never by its name. Two layers: a stream undoes at most one compression
+ * (zlib for gzip, because libarchive checks neither gzip's CRC nor what follows it; libarchive for
+ * zstd and xz), and libarchive's tar reader walks the stream. Zip is read through its central
+ * directory: the reader that goes front to back takes a zip cut in half for whole.
+ *
+ * Invariant: a text is returned only if its container was read to the end without a warning.
+ * Limits: 4096 entries; the caller's on bytes; 200 bytes from each byte of the file, past 1 MiB.
+ * Formats: RFC 1952 (gzip), POSIX.1-2017 pax (tar), PKWARE APPNOTE 4.3.16 (zip end record).
+ */
+#include "format/base.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <zlib.h>
+
+enum {
+	BLOCK = 64 << 10,
+	MAX_ENTRIES = 4096,
+	MAX_RATIO = 200,
+	FREE_BYTES = 1 << 20,		/* below this a ratio says nothing */
+	TAR_BLOCK = 512,
+	TAR_END = 2 * TAR_BLOCK,	/* zero bytes that close a tar */
+	ZIP_END = 22,			/* the zip end record without its comment */
+	ZIP64_ENDS = 56 + 20,		/* what zip64 puts before it */
+	ZIP_TAIL = 16 << 10,		/* libarchive looks no further back for the end record */
+	MAX_LISTED = 20,
+};
+
+/* ---- what a file is -------------------------------------------------------------------------*/
+
+enum kind { PLAIN, TAR, ZIP, GZIP, ZSTD, XZ, BZIP2 };
+
+static enum kind kind_of(const uint8_t *p, size_t n)
+{
+	static const struct { enum kind kind; size_t n; const char *magic; } known[] = {
+		{ GZIP, 2, "\x1F\x8B" }, { ZIP, 4, "PK\3\4" }, { ZIP, 4, "PK\5\6" },
+		{ ZSTD, 4, "\x28\xB5\x2F\xFD" }, { XZ, 6, "\xFD" "7zXZ\0" }, { BZIP2, 3, "BZh" },
+	};
+	static const uint8_t zeros[TAR_BLOCK];
+
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+		if (n >= known[i].n && memcmp(p, known[i].magic, known[i].n) == 0)
+			return known[i].kind;
+	if (n < TAR_BLOCK)
+		return PLAIN;
+	/* an empty tar is its end mark alone */
+	return memcmp(p + 257, "ustar", 5) == 0 || memcmp(p, zeros, TAR_BLOCK) == 0 ? TAR : PLAIN;
+}
+
+/* ---- the text as it grows -------------------------------------------------------------------*/
+
+struct text {
+	const struct file *f;		/* borrowed */
+	uint64_t limit, max_memory;
+	void *p;			/* owned */
+	size_t n, cap;
+};
+
+static enum status check_ratio(const struct file *f, uint64_t n, struct err *e)
+{
+	if (n > FREE_BYTES && n / MAX_RATIO > f->id.size)
+		return err_set(e, ERR_UNSUPPORTED, "%s: unpacks to more than %d times its %llu bytes, past the "
+			       "limit; unpack it yourself if you trust it", f->path, MAX_RATIO,
+			       (unsigned long long)f->id.size);
+	return OK;
+}
+
+/* Would a text of n bytes be let in? */
+static enum status check_size(const struct text *t, uint64_t n, struct err *e)
+{
+	if (n > t->limit)
+		return err_set(e, ERR_UNSUPPORTED, "%s: a text of more than %llu bytes, the limit", t->f->path,
+			       (unsigned long long)t->limit);
+	if (n > t->max_memory)
+		return err_set(e, ERR_NOMEM, "%s: %llu bytes of text or more do not fit --max-memory (%llu)",
+			       t->f->path, (unsigned long long)n, (unsigned long long)t->max_memory);
+	return check_ratio(t->f, n, e);
+}
+
+static enum status text_add(struct text *t, const void *p, size_t n, struct err *e)
+{
+	uint64_t want;
+	enum status st;
+
+	if (!u64_add(t->n, n, &want))
+		want = UINT64_MAX;
+	st = check_size(t, want, e);
+	if (st == OK)
+		st = mem_grow(&t->p, &t->cap, (size_t)want + 1, 1, "the text", e);
+	if (st != OK)
+		return st;
+	if (n)
+		memcpy((char *)t->p + t->n, p, n);
+	t->n = (size_t)want;
+	((char *)t->p)[t->n] = 0;
+	return OK;
+}
+
+/* ---- the stream: the file with its compression undone ---------------------------------------*/
+
+struct stream {
+	const struct file *f;		/* borrowed */
+	enum kind kind;			/* PLAIN, GZIP, ZSTD or XZ */
+	uint64_t pos;			/* the next byte of the file */
+	uint8_t *in, *out;		/* owned, BLOCK bytes each */
+	z_stream z;
+	bool z_open, z_between;		/* between two gzip members */
+	struct archive *a;		/* owned: ZSTD, XZ */
+	size_t held;			/* bytes of out that were looked at and not yet taken */
+	uint64_t total, nonzero;	/* bytes delivered; where the last that is not 0 ends */
+	struct err err;			/* what failed inside a callback */
+};
+
+/* The next bytes of the file, into in; 0 at its end. */
+static enum status read_in(struct stream *s, size_t *n, struct err *e)
+{
+	enum status st;
+
+	*n = (size_t)u64_min(BLOCK, s->f->id.size - s->pos);
+	st = file_read(s->f, s->in, *n, s->pos, e);
+	if (st == OK)
+		s->pos += *n;
+	return st;
+}
+
+static la_ssize_t on_read(struct archive *a, void *ctx, const void **p)
+{
+	struct stream *s = ctx;
+	size_t n;
+
+	*p = s->in;
+	if (read_in(s, &n, &s->err) == OK)
+		return (la_ssize_t)n;
+	archive_set_error(a, EIO, "cannot read");
+	return ARCHIVE_FATAL;
+}
+
+static la_int64_t on_seek(struct archive *a, void *ctx, la_int64_t off, int whence)
+{
+	struct stream *s = ctx;
+	int64_t size = (int64_t)s->f->id.size, from = 0, to;
+
+	if (whence == SEEK_CUR)
+		from = (int64_t)s->pos;
+	else if (whence == SEEK_END)
+		from = size;
+	if (__builtin_add_overflow(from, off, &to) || to < 0 || to > size) {
+		archive_set_error(a, EINVAL, "an offset outside the file");
+		return ARCHIVE_FATAL;
+	}
+	s->pos = (uint64_t)to;
+	return to;
+}
+
+/* Turns a failure of libarchive, or of the callback below it, into ours. */
+static enum status failed(struct archive *a, const struct stream *s, struct err *e)
+{
+	const char *why = archive_error_string(a);
+
+	if (s->err.status != OK) {
+		*e = s->err;
+		return e->status;
+	}
+	if (archive_errno(a) == ENOMEM)
+		return err_set(e, ERR_NOMEM, "%s: no memory to unpack it", s->f->path);
+	return err_set(e, ERR_FORMAT, "%s: damaged or cut short: %s; download it again", s->f->path,
+		       why ? why : "it does not end where it should");
+}
+
+static enum status fill_gzip(struct stream *s, size_t *n, struct err *e)
+{
+	z_stream *z = &s->z;
+	enum status st;
+	size_t k;
+	int r;
+
+	z->next_out = s->out;
+	z->avail_out = BLOCK;
+	while (z->avail_out > 0) {
+		if (z->avail_in == 0) {
+			st = read_in(s, &k, e);
+			if (st != OK)
+				return st;
+			z->next_in = s->in;
+			z->avail_in = (uInt)k;
+		}
+		if (z->avail_in == 0 && s->z_between)
+			break;
+		if (z->avail_in == 0)
+			return err_set(e, ERR_FORMAT, "%s: ends inside its gzip data; download it again", s->f->path);
+		if (s->z_between && *z->next_in != 0x1F)
+			return err_set(e, ERR_FORMAT, "%s (bytes %llu..%llu): what follows the gzip data is no gzip "
+				       "data; download it again", s->f->path,
+				       (unsigned long long)(s->pos - z->avail_in), (unsigned long long)s->f->id.size);
+		if (s->z_between)
+			inflateReset(z);
+		r = inflate(z, Z_NO_FLUSH);
+		s->z_between = r == Z_STREAM_END;
+		if (r != Z_OK && r != Z_STREAM_END)
+			return err_set(e, r == Z_MEM_ERROR ? ERR_NOMEM : ERR_FORMAT, "%s (before byte %llu): gzip data: "
+				       "%s; download it again", s->f->path,
+				       (unsigned long long)(s->pos - z->avail_in), z->msg ? z->msg : "damaged");
+	}
+	*n = BLOCK - z->avail_out;
+	return OK;
+}
+
+static enum status fill_archive(struct stream *s, size_t *n, struct err *e)
+{
+	for (*n = 0; *n < BLOCK;) {
+		la_ssize_t k = archive_read_data(s->a, s->out + *n, BLOCK - *n);
+		if (k < 0)
+			return failed(s->a, s, e);
+		if (k == 0)
+			break;
+		*n += (size_t)k;
+	}
+	return OK;
+}
+
+/* The next bytes of the stream into out: a full block, less only at the end. */
+static enum status stream_next(struct stream *s, size_t *n, struct err *e)
+{
+	enum status st = OK;
+	size_t end;
+
+	*n = s->held;
+	s->held = 0;
+	if (*n)
+		return OK;
+	if (s->kind == GZIP)
+		st = fill_gzip(s, n, e);
+	else if (s->a)
+		st = fill_archive(s, n, e);
+	else if (s->kind == PLAIN) {
+		st = read_in(s, n, e);
+		memcpy(s->out, s->in, st == OK ? *n : 0);
+	}
+	if (st != OK)
+		return st;
+	for (end = *n; end > 0 && s->out[end - 1] == 0;)
+		end--;
+	if (end)
+		s->nonzero = s->total + end;
+	s->total += *n;
+	return check_ratio(s->f, s->total, e);
+}
+
+/* libarchive for one compression and nothing else. A filter that is not built in would start a
+ * program: then it is refused. */
+static enum status open_filter(struct stream *s, struct err *e)
+{
+	struct archive_entry *entry;
+	int r;
+
+	s->a = archive_read_new();
+	if (!s->a)
+		return err_set(e, ERR_NOMEM, "%s: no memory to unpack it", s->f->path);
+	r = s->kind == XZ ? archive_read_support_filter_xz(s->a) : archive_read_support_filter_zstd(s->a);
+	if (r != ARCHIVE_OK)
+		return err_set(e, ERR_UNSUPPORTED, "%s: this libarchive cannot undo its compression; unpack it "
+			       "first", s->f->path);
+	if (archive_read_support_format_raw(s->a) != ARCHIVE_OK ||
+	    archive_read_support_format_empty(s->a) != ARCHIVE_OK ||
+	    archive_read_open(s->a, s, NULL, on_read, NULL) != ARCHIVE_OK)
+		return failed(s->a, s, e);
+	if (archive_filter_count(s->a) != 2)
+		return err_set(e, ERR_UNSUPPORTED, "%s: is compressed twice; unpack it first", s->f->path);
+	r = archive_read_next_header(s->a, &entry);
+	if (r == ARCHIVE_EOF) {		/* nothing in it: as a file without bytes */
+		archive_read_free(s->a);
+		s->a = NULL;
+		return OK;
+	}
+	return r == ARCHIVE_OK ? OK : failed(s->a, s, e);
+}
+
+static enum status stream_open(struct stream *s, const struct file *f, enum kind kind,
+			       struct err *e)
+{
+	*s = (struct stream){ .f = f, .kind = kind };
+	s->in = mem_new(BLOCK, 1, "a block of the file", e);
+	s->out = s->in ? mem_new(BLOCK, 1, "a block of the text", e) : NULL;
+	if (!s->out)
+		return e->status;
+	if (kind == GZIP) {
+		/* 16: gzip alone, with its CRC and length checked */
+		if (inflateInit2(&s->z, 16 + MAX_WBITS) != Z_OK)
+			return err_set(e, ERR_NOMEM, "%s: no memory to unpack it", f->path);
+		s->z_open = true;
+	}
+	return kind == ZSTD || kind == XZ ? open_filter(s, e) : OK;
+}
+
+static void stream_close(struct stream *s)
+{
+	if (s->z_open)
+		inflateEnd(&s->z);
+	archive_read_free(s->a);
+	free(s->in);
+	free(s->out);
+	*s = (struct stream){ 0 };
+}
+
+/* ---- members --------------------------------------------------------------------------------*/
+
+struct pick {
+	const char *member;		/* borrowed; NULL for the only one */
+	struct text *text;		/* borrowed */
+	unsigned n_entries, n_files;
+	bool found;
+	char list[1400];		/* names for a message, cut where they do not fit */
+	size_t list_n;
+};
+
+static void list_name(struct pick *k, const char *name)
+{
+	size_t room = sizeof k->list - k->list_n;
+	int n;
+
+	if (k->n_files > MAX_LISTED || room < 8)
+		return;
+	n = snprintf(k->list + k->list_n, room, "%s%s", k->list_n ? ", " : "", name);
+	k->list_n += n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1;
+}
+
+static enum status take(struct archive *a, struct archive_entry *entry, struct stream *s,
+			struct pick *k, struct err *e)
+{
+	struct text *t = k->text;
+	const char *name = archive_entry_pathname(entry);
+	uint64_t size = (uint64_t)archive_entry_size(entry);
+	const void *p;
+	size_t n;
+	la_int64_t off;
+	enum status st;
+	int r;
+
+	if (archive_entry_is_encrypted(entry))
+		return err_set(e, ERR_UNSUPPORTED, "%s: member '%.200s' is encrypted; unpack it first",
+			       s->f->path, name);
+	if (!archive_entry_size_is_set(entry) || archive_entry_size(entry) < 0)
+		return err_set(e, ERR_FORMAT, "%s: member '%.200s' does not say its size; unpack it first",
+			       s->f->path, name);
+	st = check_size(t, size, e);
+	if (st == OK)
+		st = text_add(t, "", 0, e);
+	while (st == OK && (r = archive_read_data_block(a, &p, &n, &off)) != ARCHIVE_EOF) {
+		if (r != ARCHIVE_OK)
+			return failed(a, s, e);
+		if (off < 0 || (uint64_t)off != t->n || n > size - t->n)
+			return err_set(e, ERR_FORMAT, "%s: member '%.200s' has holes or does not have the "
+				       "%llu bytes that it declares", s->f->path, name,
+				       (unsigned long long)size);
+		st = text_add(t, p, n, e);
+	}
+	if (st == OK && t->n != size)
+		return err_set(e, ERR_FORMAT, "%s: member '%.200s' has %zu bytes and declares %llu; "
+			       "download it again", s->f->path, name, t->n, (unsigned long long)size);
+	return st;
+}
+
+static enum status entry_check(struct archive_entry *entry, struct stream *s, struct pick *k,
+			       struct err *e)
+{
+	const char *name = archive_entry_pathname(entry);
+	unsigned type = archive_entry_filetype(entry);
+
+	if (++k->n_entries > MAX_ENTRIES)
+		return err_set(e, ERR_UNSUPPORTED, "%s: more than %d entries, the limit", s->f->path,
+			       MAX_ENTRIES);
+	if (!name || !*name)
+		return err_set(e, ERR_FORMAT, "%s: entry %u has no name that can be read; unpack it first",
+			       s->f->path, k->n_entries);
+	if (archive_entry_hardlink(entry) || archive_entry_symlink(entry) ||
+	    (type != AE_IFREG && type != AE_IFDIR))
+		return err_set(e, ERR_UNSUPPORTED, "%s: entry '%.200s' is a link or a special file; only "
+			       "regular files are read from archives", s->f->path, name);
+	return OK;
+}
+
+/* Every header to the end; the data of the one member that is wanted. */
+static enum status walk(struct archive *a, struct stream *s, struct pick *k, struct err *e)
+{
+	struct archive_entry *entry;
+	enum status st;
+	int r;
+
+	while ((r = archive_read_next_header(a, &entry)) == ARCHIVE_OK) {
+		const char *name;
+
+		st = entry_check(entry, s, k, e);
+		if (st != OK)
+			return st;
+		if (archive_entry_filetype(entry) == AE_IFDIR)
+			continue;
+		name = archive_entry_pathname(entry);
+		k->n_files++;
+		list_name(k, name);
+		if (k->member ? strcmp(name, k->member) != 0 : k->n_files > 1)
+			continue;
+		if (k->found)
+			return err_set(e, ERR_FORMAT, "%s: two members are called '%.200s'", s->f->path, name);
+		k->found = true;
+		st = take(a, entry, s, k, e);
+		if (st != OK)
+			return st;
+	}
+	return r == ARCHIVE_EOF ? OK : failed(a, s, e);
+}
+
+/* After the walk: was it what was asked for? */
+static enum status settle(const struct stream *s, const struct pick *k, struct err *e)
+{
+	const char *path = s->f->path, *more = k->n_files > MAX_LISTED ? ", ..." : "";
+
+	if (k->n_files == 0)
+		return err_set(e, ERR_FORMAT, "%s: an archive without any file", path);
+	if (k->member && !k->found)
+		return err_set(e, ERR_FORMAT, "%s: no member '%.200s'; it holds %u: %s%s", path, k->member,
+			       k->n_files, k->list, more);
+	if (!k->member && k->n_files > 1)
+		return err_set(e, ERR_FORMAT, "%s: holds %u files; name one as %.200s:MEMBER; they are: "
+			       "%s%s", path, k->n_files, path, k->list, more);
+	return OK;
+}
+
+/* ---- zip ------------------------------------------------------------------------------------*/
+
+/* The end record must end the file and stand right behind the directory, so that nothing is in
+ * front of the archive and nothing follows it. entries receives the number it declares. */
+static enum status zip_check(const struct file *f, uint64_t *entries, struct err *e)
+{
+	size_t n = (size_t)u64_min(f->id.size, ZIP_TAIL), i;
+	uint64_t base = f->id.size - n, dir_end;
+	uint8_t *p = mem_new(n, 1, "the end of a zip", e);
+	enum status st;
+
+	if (!p)
+		return e->status;
+	TRY(file_read(f, p, n, base, e));
+	for (i = n >= ZIP_END ? n - ZIP_END + 1 : 0; i-- > 0;)
+		if (memcmp(p + i, "PK\5\6", 4) == 0 && i + ZIP_END + load_le(p + i + 20, 2) == n)
+			break;
+	if (i == SIZE_MAX) {
+		st = err_set(e, ERR_FORMAT, "%s: no zip end record at its end: it is cut short or something "
+			     "follows it; download it again", f->path);
+		goto out;
+	}
+	*entries = load_le(p + i + 10, 2);
+	dir_end = load_le(p + i + 12, 4) + load_le(p + i + 16, 4);
+	if (base + i == 0)
+		st = err_set(e, ERR_FORMAT, "%s: an archive without any file", f->path);
+	else if (*entries > MAX_ENTRIES)
+		st = err_set(e, ERR_UNSUPPORTED, "%s: %llu entries; %d is the limit", f->path,
+			     (unsigned long long)*entries, MAX_ENTRIES);
+	else if (load_le(p + i + 16, 4) != UINT32_MAX && dir_end != base + i &&
+		 dir_end + ZIP64_ENDS != base + i)
+		st = err_set(e, ERR_FORMAT, "%s: the zip directory ends at byte %llu, its end record is at byte "
+			     "%llu: something was put before or between; download it again", f->path,
+			     (unsigned long long)dir_end, (unsigned long long)(base + i));
+out:
+	free(p);
+	return st;
+}
+
+static enum status read_zip(const struct file *f, struct pick *k, struct err *e)
+{
+	struct stream s = { 0 };
+	struct archive *a = NULL;
+	uint64_t entries = 0;
+	enum status st;
+
+	TRY(zip_check(f, &entries, e));
+	TRY(stream_open(&s, f, PLAIN, e));
+	a = archive_read_new();
+	if (!a || archive_read_support_format_zip_seekable(a) != ARCHIVE_OK ||
+	    archive_read_set_callback_data(a, &s) != ARCHIVE_OK ||
+	    archive_read_set_read_callback(a, on_read) != ARCHIVE_OK ||
+	    archive_read_set_seek_callback(a, on_seek) != ARCHIVE_OK) {
+		st = err_set(e, ERR_NOMEM, "%s: no memory to read a zip", f->path);
+		goto out;
+	}
+	if (archive_read_open1(a) != ARCHIVE_OK) {
+		st = failed(a, &s, e);
+		goto out;
+	}
+	TRY(walk(a, &s, k, e));
+	if (k->n_entries != entries) {
+		st = err_set(e, ERR_FORMAT, "%s: %u zip entries, its end record says %llu; download it again",
+			     f->path, k->n_entries, (unsigned long long)entries);
+		goto out;
+	}
+	TRY(settle(&s, k, e));
+out:
+	archive_read_free(a);
+	stream_close(&s);
+	return st;
+}
+
+/* ---- tar and bare compressed files ----------------------------------------------------------*/
+
+static la_ssize_t on_stream(struct archive *a, void *ctx, const void **p)
+{
+	struct stream *s = ctx;
+	size_t n;
+
+	*p = s->out;
+	if (stream_next(s, &n, &s->err) == OK)
+		return (la_ssize_t)n;
+	archive_set_error(a, EIO, "cannot unpack");
+	return ARCHIVE_FATAL;
+}
+
+/* libarchive takes a tar that stops between two members for whole, and does not look behind the
+ * end mark: the stream is read to its end, and from the mark on all must be zero. */
+static enum status tar_tail(struct archive *a, struct stream *s, struct err *e)
+{
+	la_int64_t at = archive_filter_bytes(a, 0);
+	size_t n;
+	enum status st;
+
+	do {
+		st = stream_next(s, &n, e);
+		if (st != OK)
+			return st;
+	} while (n);
+	if (at < TAR_END || s->nonzero > (uint64_t)at - TAR_END || s->total < (uint64_t)at)
+		return err_set(e, ERR_FORMAT, "%s: the tar has no end mark, or something follows it; download it "
+			       "again", s->f->path);
+	return OK;
+}
+
+static enum status read_tar(struct stream *s, struct pick *k, struct err *e)
+{
+	struct archive *a = archive_read_new();
+	enum status st;
+
+	if (!a || archive_read_support_format_tar(a) != ARCHIVE_OK) {
+		st = err_set(e, ERR_NOMEM, "%s: no memory to read a tar", s->f->path);
+		goto out;
+	}
+	if (archive_read_open(a, s, NULL, on_stream, NULL) != ARCHIVE_OK) {
+		st = failed(a, s, e);
+		goto out;
+	}
+	TRY(walk(a, s, k, e));
+	TRY(tar_tail(a, s, e));
+	TRY(settle(s, k, e));
+out:
+	archive_read_free(a);
+	return st;
+}
+
+static enum status read_stream(const struct file *f, enum kind kind, struct pick *k, struct err *e)
+{
+	struct stream s = { 0 };
+	enum kind inner;
+	size_t n;
+	enum status st;
+
+	TRY(stream_open(&s, f, kind == TAR ? PLAIN : kind, e));
+	TRY(stream_next(&s, &n, e));
+	s.held = n;
+	inner = kind_of(s.out, n);
+	if (inner == TAR) {
+		st = read_tar(&s, k, e);
+	} else if (inner != PLAIN) {
+		st = err_set(e, ERR_UNSUPPORTED, "%s: is compressed twice; unpack it first", f->path);
+	} else if (k->member) {
+		st = err_set(e, ERR_FORMAT, "%s: is one compressed file and has no member '%.200s'; leave "
+			     "out the member", f->path, k->member);
+	} else {
+		do {
+			TRY(stream_next(&s, &n, e));
+			TRY(text_add(k->text, s.out, n, e));
+		} while (n);
+	}
+out:
+	stream_close(&s);
+	return st;
+}
+
+/* ---- the way in -----------------------------------------------------------------------------*/
+
+/* FILE:MEMBER, where there is a FILE and nothing has the whole name: ends path at the colon and
+ * returns the member. */
+static char *split_member(char *path)
+{
+	struct stat s;
+
+	if (stat(path, &s) == 0)
+		return NULL;
+	for (char *c = strchr(path, ':'); c; c = strchr(c + 1, ':')) {
+		*c = 0;
+		if (c[1] && stat(path, &s) == 0 && S_ISREG(s.st_mode))
+			return c + 1;
+		*c = ':';
+	}
+	return NULL;
+}
+
+enum status text_from(const struct file *f, const char *member, uint64_t limit, uint64_t max_memory,
+		      char **text, size_t *n, struct err *e)
+{
+	struct text t = { .f = f, .limit = limit, .max_memory = max_memory };
+	struct pick k = { .member = member, .text = &t };
+	uint8_t head[TAR_BLOCK];
+	size_t head_n = (size_t)u64_min(sizeof head, f->id.size);
+	/* libarchive converts names to the locale: for this thread and for now it is UTF-8 */
+	locale_t names = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0), before = uselocale(names);
+	enum kind kind;
+	enum status st;
+
+	*text = NULL;
+	*n = 0;
+	TRY(file_read(f, head, head_n, 0, e));
+	kind = kind_of(head, head_n);
+	if (kind == BZIP2) {
+		st = err_set(e, ERR_UNSUPPORTED, "%s: bzip2 is not read; unpack it first", f->path);
+	} else if (kind == ZIP) {
+		st = read_zip(f, &k, e);
+	} else if (kind != PLAIN) {
+		st = read_stream(f, kind, &k, e);
+	} else if (member) {
+		st = err_set(e, ERR_FORMAT, "%s: is no archive and has no member '%.200s'", f->path, member);
+	} else {
+		TRY(check_size(&t, f->id.size, e));
+		st = file_slurp(f, limit, text, n, e);
+	}
+	if (st == OK && kind != PLAIN) {
+		*text = t.p;
+		*n = t.n;
+		t.p = NULL;
+	}
+out:
+	uselocale(before);
+	if (names)
+		freelocale(names);
+	free(t.p);
+	return st;
+}
+
+enum status text_read(const char *path, uint64_t limit, uint64_t max_memory, char **text, size_t *n,
+		      struct err *e)
+{
+	struct file f = FILE_NONE;
+	char *name = mem_strdup(path, e), *member;
+	enum status st;
+
+	*text = NULL;
+	*n = 0;
+	if (!name)
+		return e->status;
+	member = split_member(name);
+	TRY(file_open(&f, AT_FDCWD, name, true, name, e));
+	TRY(text_from(&f, member, limit, max_memory, text, n, e));
+	st = file_unchanged(&f, e);
+	if (st != OK) {
+		free(*text);
+		*text = NULL;
+		*n = 0;
+	}
+out:
+	file_close(&f);
+	free(name);
+	return st;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "tests/fuzz/fuzz.h"
+
+/* Any bytes as a text: with and without a member's name, within small limits. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	struct file f;
+	struct err e;
+	char *text;
+	size_t text_n;
+
+	if (!fuzz_file(&f, data, n))
+		return 0;
+	if (text_from(&f, NULL, 1 << 20, 1 << 20, &text, &text_n, &e) == OK && text[text_n] != 0)
+		abort();
+	free(text);
+	if (text_from(&f, "a", 1 << 20, 1 << 20, &text, &text_n, &e) == OK && text[text_n] != 0)
+		abort();
+	free(text);
+	file_close(&f);
+	return 0;
+}
