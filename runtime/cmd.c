@@ -4,6 +4,7 @@
  */
 #include <cjson/cJSON.h>
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -16,9 +17,10 @@ enum { TEXT_LIMIT = 1 << 30 };
 
 struct task {
 	struct cli c;
-	const char *model_path, *text_path, *ids_path, *logprobs_path, *activations;
+	const char *model_path, *ref_path, *text_path, *ids_path, *logprobs_path, *activations;
+	double max_increase, max_kld;	/* gates; NAN: not asked for */
 	uint64_t n_ctx, max_chunks;
-	struct model m;
+	struct model m, ref;
 	struct log notes;
 	uint32_t *ids;			/* owned */
 	uint8_t sha256[SHA256_BYTES];	/* of the text or the ids as they are in the file */
@@ -69,6 +71,19 @@ out:
 	return st;
 }
 
+/* Where both have a vocabulary, it is the same. */
+static enum status check_ref_vocab(struct task *t, const struct vocab *v, struct err *e)
+{
+	struct vocab ref = { 0 };
+	bool found;
+	enum status st = model_vocab(&t->ref, &ref, &found, &t->notes, e);
+
+	if (st == OK && found)
+		st = parity_check_vocab(v, t->model_path, &ref, t->ref_path, e);
+	vocab_close(&ref);
+	return st;
+}
+
 static enum status read_input(struct task *t, struct err *e)
 {
 	const char *path = t->ids_path ? t->ids_path : t->text_path;
@@ -80,6 +95,8 @@ static enum status read_input(struct task *t, struct err *e)
 
 	TRY(model_vocab(&t->m, &v, &found, &t->notes, e));
 	t->o.bos = found && v.add_bos ? v.bos : TOKEN_NONE;
+	if (found && t->ref_path)
+		TRY(check_ref_vocab(t, &v, e));
 	TRY(text_read(path, TEXT_LIMIT, t->c.max_memory, &text, &n, e));
 	t->text_bytes = n;
 	TRY(hash(text, n, t->sha256, e));
@@ -138,6 +155,9 @@ static void print_head(const struct task *t)
 
 	fprintf(to, "model: %s (%s), float32 activations\n", cli_escz(t->model_path),
 		t->m.is_gguf ? "GGUF" : "checkpoint");
+	if (t->ref_path)
+		fprintf(to, "reference: %s (%s), in lockstep\n", cli_escz(t->ref_path),
+			t->ref.is_gguf ? "GGUF" : "checkpoint");
 	fprintf(to, "%s: %s, %llu bytes, SHA-256 %s\n", t->ids_path ? "token ids" : "text",
 		cli_escz(t->ids_path ? t->ids_path : t->text_path), (unsigned long long)t->text_bytes,
 		sha_text(t, hex));
@@ -156,13 +176,117 @@ static void print_head(const struct task *t)
 	fflush(to);
 }
 
+static const struct { double percent; const char *name, *key; } percentiles[] = {
+	{ 99.9, "99.9 %", "p99_9" }, { 99, "99 %", "p99" }, { 95, "95 %", "p95" }, { 90, "90 %", "p90" },
+	{ 50, "median", "median" }, { 0, "minimum", "min" },
+};
+enum { N_PERCENTILES = sizeof percentiles / sizeof *percentiles };
+
+static void print_parity(FILE *to, const struct perplexity_result *r)
+{
+	const struct parity *p = &r->parity;
+
+	fprintf(to, "PPL of the reference  %.6f +/- %.6f\n", p->ref_ppl.mean, p->ref_ppl.error);
+	fprintf(to, "PPL of the model      %.6f +/- %.6f\n", r->ppl, r->error);
+	fprintf(to, "PPL ratio             %.6f +/- %.6f (model over reference)\n", p->ratio.mean, p->ratio.error);
+	fprintf(to, "ln PPL ratio          %.6g +/- %.6g\n", p->ln_ratio.mean, p->ln_ratio.error);
+	fprintf(to, "KL divergence of the model from the reference, over %llu positions\n",
+		(unsigned long long)p->n);
+	fprintf(to, "  mean                %.6g +/- %.6g\n", p->mean_kld.mean, p->mean_kld.error);
+	fprintf(to, "  maximum             %.6g\n", parity_percentile(p, 100));
+	for (size_t i = 0; i < N_PERCENTILES; i++)
+		fprintf(to, "  %-18s  %.6g\n", percentiles[i].name, parity_percentile(p, percentiles[i].percent));
+	fprintf(to, "same most likely token  %.3f +/- %.3f %%\n", p->same_best.mean * 100, p->same_best.error * 100);
+	fprintf(to, "change of the correct token's probability: mean %.6f +/- %.6f %%, RMS %.6f +/- %.6f %%\n",
+		p->change.mean * 100, p->change.error * 100, p->rms_change.mean * 100, p->rms_change.error * 100);
+}
+
+/* "the embedding", "layer 3" */
+static const char *state_name(size_t i, char buf[32])
+{
+	if (i == 0)
+		snprintf(buf, 32, "embedding");
+	else
+		snprintf(buf, 32, "layer %zu", i - 1);
+	return buf;
+}
+
+enum { NO_STATE = -1 };
+/* The first state whose relative error is above limit. */
+static int first_above(const struct parity *p, double limit)
+{
+	for (size_t i = 0; i < p->n_layers; i++)
+		if (!(layer_error_rms(&p->layers[i]) <= limit))
+			return (int)i;
+	return NO_STATE;
+}
+
+static void print_layers(FILE *to, const struct parity *p)
+{
+	int differs = first_above(p, 0), large = first_above(p, 1e-3);
+	char name[32], other[32];
+
+	if (!p->layers)
+		return;
+	fprintf(to, "hidden states after   relative RMS error   cosine            largest difference\n");
+	for (size_t i = 0; i < p->n_layers; i++)
+		fprintf(to, "  %-18s  %-19.6g  %-16.12f  %.6g\n", state_name(i, name),
+			layer_error_rms(&p->layers[i]), layer_error_cosine(&p->layers[i]), p->layers[i].max);
+	if (differs == NO_STATE)
+		fprintf(to, "first difference: none, the hidden states are equal after every layer\n");
+	else
+		fprintf(to, "first difference: %s; first above 0.001: %s\n", state_name((size_t)differs, name),
+			large == NO_STATE ? "none" : state_name((size_t)large, other));
+}
+
+/* In percent; exactly 0 for equal predictions. */
+static double ppl_increase(const struct parity *p) { return expm1(p->ln_ratio.mean) * 100; }
+static bool exceeds(double x, double limit) { return !isnan(limit) && !(x <= limit); }
+static bool gated(const struct task *t) { return !isnan(t->max_increase) || !isnan(t->max_kld); }
+
+/* What a gate says: "PPL increase 0.1 % (limit 0.5 %)". */
+static const char *gate_text(const struct task *t, bool only_failed, char buf[300])
+{
+	const struct parity *p = &t->result.parity;
+	double up = ppl_increase(p), kld = p->mean_kld.mean;
+	bool show_up = only_failed ? exceeds(up, t->max_increase) : !isnan(t->max_increase);
+	bool show_kld = only_failed ? exceeds(kld, t->max_kld) : !isnan(t->max_kld);
+	size_t n = 0;
+
+	buf[0] = 0;
+	if (show_up)
+		n = (size_t)snprintf(buf, 300, "PPL increase %.6g %% (--max-ppl-increase %g%s", up, t->max_increase,
+				     only_failed ? "" : ")");
+	if (show_up && only_failed)
+		n += (size_t)snprintf(buf + n, 300 - n, ", over by %.6g)", up - t->max_increase);
+	if (show_kld)
+		n += (size_t)snprintf(buf + n, 300 - n, "%smean KL divergence %.6g (--max-kld %g%s", n ? ", " : "",
+				      kld, t->max_kld, only_failed ? "" : ")");
+	if (show_kld && only_failed)
+		snprintf(buf + n, 300 - n, ", over by %.6g)", kld - t->max_kld);
+	return buf;
+}
+
+static bool within_gates(const struct task *t)
+{
+	return !exceeds(ppl_increase(&t->result.parity), t->max_increase) &&
+	       !exceeds(t->result.parity.mean_kld.mean, t->max_kld);
+}
+
 static void print_result(const struct task *t)
 {
 	FILE *to = cli_out(&t->c);
 	const struct perplexity_result *r = &t->result;
 	struct rusage u;
+	char buf[300];
 
 	fprintf(to, "\n");
+	if (t->ref_path) {
+		print_parity(to, r);
+		print_layers(to, &r->parity);
+	}
+	if (t->ref_path && gated(t) && within_gates(t))
+		fprintf(to, "within the gates: %s\n", gate_text(t, false, buf));
 	if (t->c.verbose) {
 		fprintf(to, "PPL = %.17g, mean of -log p = %.17g, %llu tokens scored\n", r->ppl,
 			r->nll / (double)r->n_scored, (unsigned long long)r->n_scored);
@@ -170,6 +294,76 @@ static void print_result(const struct task *t)
 			fprintf(to, "peak resident memory %ld MiB\n", u.ru_maxrss / 1024);
 	}
 	fprintf(to, "Final estimate: PPL = %.4f +/- %.5f\n", r->ppl, r->error);
+}
+
+static void add_estimate(cJSON *to, const char *name, struct estimate x)
+{
+	cJSON *o = cJSON_AddObjectToObject(to, name);
+
+	cJSON_AddNumberToObject(o, "mean", x.mean);
+	cJSON_AddNumberToObject(o, "error", x.error);
+}
+
+static void add_layers(cJSON *to, const struct parity *p)
+{
+	cJSON *list = cJSON_AddArrayToObject(to, "layers");
+	int first[2] = { first_above(p, 0), first_above(p, 1e-3) };
+	const char *const names[2] = { "first_difference", "first_above_0_001" };
+	char name[32];
+
+	for (size_t i = 0; i < p->n_layers; i++) {
+		cJSON *o = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(o, "after", state_name(i, name));
+		cJSON_AddNumberToObject(o, "relative_rms_error", layer_error_rms(&p->layers[i]));
+		cJSON_AddNumberToObject(o, "cosine", layer_error_cosine(&p->layers[i]));
+		cJSON_AddNumberToObject(o, "max_difference", p->layers[i].max);
+		cJSON_AddItemToArray(list, o);
+	}
+	for (int i = 0; i < 2; i++) {
+		if (first[i] == NO_STATE)
+			cJSON_AddNullToObject(to, names[i]);
+		else
+			cJSON_AddStringToObject(to, names[i], state_name((size_t)first[i], name));
+	}
+}
+
+static void add_gates(cJSON *to, const struct task *t)
+{
+	cJSON *o = cJSON_AddObjectToObject(to, "gates");
+
+	if (!isnan(t->max_increase))
+		cJSON_AddNumberToObject(o, "max_ppl_increase_percent", t->max_increase);
+	if (!isnan(t->max_kld))
+		cJSON_AddNumberToObject(o, "max_kld", t->max_kld);
+	cJSON_AddBoolToObject(o, "within", within_gates(t));
+}
+
+static void add_parity(cJSON *doc, const struct task *t)
+{
+	const struct parity *p = &t->result.parity;
+	cJSON *o = cJSON_AddObjectToObject(doc, "parity"), *kld;
+
+	cJSON_AddStringToObject(doc, "reference", cli_escz(t->ref_path));
+	cJSON_AddStringToObject(doc, "reference_form", t->ref.is_gguf ? "gguf" : "checkpoint");
+	add_estimate(o, "reference_ppl", p->ref_ppl);
+	add_estimate(o, "ppl_ratio", p->ratio);
+	add_estimate(o, "ln_ppl_ratio", p->ln_ratio);
+	cJSON_AddNumberToObject(o, "ppl_increase_percent", ppl_increase(p));
+	kld = cJSON_AddObjectToObject(o, "kl_divergence");
+	cJSON_AddNumberToObject(kld, "positions", (double)p->n);
+	cJSON_AddNumberToObject(kld, "mean", p->mean_kld.mean);
+	cJSON_AddNumberToObject(kld, "error", p->mean_kld.error);
+	cJSON_AddNumberToObject(kld, "max", parity_percentile(p, 100));
+	for (size_t i = 0; i < N_PERCENTILES; i++)
+		cJSON_AddNumberToObject(kld, percentiles[i].key, parity_percentile(p, percentiles[i].percent));
+	add_estimate(o, "same_top_share", p->same_best);
+	add_estimate(o, "probability_change", p->change);
+	add_estimate(o, "probability_change_rms", p->rms_change);
+	if (p->layers)
+		add_layers(o, p);
+	if (gated(t))
+		add_gates(o, t);
 }
 
 static cJSON *result_json(const struct task *t)
@@ -201,6 +395,8 @@ static cJSON *result_json(const struct task *t)
 	cJSON_AddNumberToObject(doc, "mean_nll", r->nll / (double)r->n_scored);
 	cJSON_AddNumberToObject(doc, "ppl", r->ppl);
 	cJSON_AddNumberToObject(doc, "ppl_error", r->error);
+	if (t->ref_path)
+		add_parity(doc, t);
 	return doc;
 }
 
@@ -221,12 +417,27 @@ out:
 	return st;
 }
 
-static enum status run(struct task *t, struct err *e)
+static enum status open_models(struct task *t, struct err *e)
 {
 	enum status st;
 
-	TRY(cli_json_open(&t->c, e));
 	TRY(model_open(&t->m, t->model_path, &t->notes, e));
+	if (!t->ref_path)
+		return OK;
+	TRY(model_open(&t->ref, t->ref_path, &t->notes, e));
+	TRY(parity_check(&t->m, &t->ref, e));
+	t->o.reference = &t->ref;
+out:
+	return st;
+}
+
+static enum status run(struct task *t, struct err *e)
+{
+	enum status st;
+	char buf[300];
+
+	TRY(cli_json_open(&t->c, e));
+	TRY(open_models(t, e));
 	if (t->logprobs_path && !(t->logprobs = fopen(t->logprobs_path, "w"))) {
 		st = err_errno(e, "%s: cannot create", t->logprobs_path);
 		goto out;
@@ -249,13 +460,18 @@ static enum status run(struct task *t, struct err *e)
 	}
 	print_result(t);
 	TRY(cli_json_write(&t->c, result_json(t), e));
+	if (t->ref_path && !within_gates(t))
+		st = err_set(e, ERR_MISMATCH, "%s: outside the gates, against %s: %s", t->model_path, t->ref_path,
+			     gate_text(t, true, buf));
 out:
 	cli_notes(&t->c, &t->notes);
 	log_close(&t->notes);
 	if (t->logprobs)
 		fclose(t->logprobs);
 	free(t->ids);
+	parity_close(&t->result.parity);
 	model_close(&t->m);
+	model_close(&t->ref);
 	return st;
 }
 
@@ -270,6 +486,12 @@ static enum status check_options(const struct task *t, struct err *e)
 	if (strcmp(t->activations, "f32") != 0)
 		return err_set(e, ERR_USAGE, "perplexity: --activations is f32 or official, not '%s'",
 			       t->activations);
+	if (!t->ref_path && (t->o.per_layer || gated(t)))
+		return err_set(e, ERR_USAGE, "perplexity: --per-layer, --max-ppl-increase and --max-kld compare "
+			       "with a --reference; name one");
+	if (t->max_increase < 0 || t->max_kld < 0)
+		return err_set(e, ERR_USAGE, "perplexity: a gate below 0 would fail a model that is equal to its "
+			       "reference; 0 is the least");
 	if (t->n_ctx < 4 || t->n_ctx > UINT32_MAX)
 		return err_set(e, ERR_USAGE, "perplexity: a context of %llu tokens cannot be; 4 is the least",
 			       (unsigned long long)t->n_ctx);
@@ -278,11 +500,17 @@ static enum status check_options(const struct task *t, struct err *e)
 
 int cmd_perplexity(const struct command *self, int argc, char **argv)
 {
-	struct task t = { .m = MODEL_NONE, .n_ctx = 512, .activations = "f32" };
+	struct task t = { .m = MODEL_NONE, .ref = MODEL_NONE, .n_ctx = 512, .activations = "f32",
+			  .max_increase = NAN, .max_kld = NAN };
 	const struct opt opts[] = {
-		{ "file", 'f', OPT_STR, &t.text_path, "TEXT", "the text, UTF-8, up to 1 GiB" },
+		{ "file", 'f', OPT_STR, &t.text_path, "TEXT", "the text, UTF-8, plain or packed (FILE:MEMBER names one)" },
 		{ "ctx-size", 'c', OPT_U64, &t.n_ctx, "N", "tokens of a chunk (512)" },
 		{ "chunks", 0, OPT_U64, &t.max_chunks, "N", "only the first N chunks" },
+		{ "reference", 0, OPT_STR, &t.ref_path, "MODEL", "run this one beside it and compare" },
+		{ "per-layer", 0, OPT_FLAG, &t.o.per_layer, NULL, "also compare the hidden states after each layer" },
+		{ "max-ppl-increase", 0, OPT_DOUBLE, &t.max_increase, "PCT",
+		  "gate: fail if the PPL is over the reference's by more than PCT percent" },
+		{ "max-kld", 0, OPT_DOUBLE, &t.max_kld, "X", "gate: fail if the mean KL divergence is above X" },
 		{ "activations", 0, OPT_STR, &t.activations, "KIND", "f32 (default)" },
 		{ "token-ids", 0, OPT_STR, &t.ids_path, "FILE", "white-space separated token ids in place of a text" },
 		{ "logprobs", 0, OPT_STR, &t.logprobs_path, "FILE",

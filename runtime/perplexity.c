@@ -7,6 +7,9 @@
  * n_ctx / 2 .. n_ctx - 2 are scored, each on the token after it. PPL = exp(mean of -log p); its
  * error is that of the mean, carried through exp. Unlike llama-perplexity all sums are in double
  * and in index order, so the figures do not depend on threads or batches.
+ *
+ * With a reference both models go through each batch in lockstep, layer l of the reference and then
+ * layer l of the model, so neither needs to fit in memory and their states can be compared.
  */
 #include "runtime/runtime.h"
 
@@ -59,17 +62,32 @@ out:
 	return st;
 }
 
+/* Adds what one more model holds while a batch of this size runs. */
+static bool add_model(uint64_t *sum, const struct model *m, unsigned n_threads, uint32_t n_ctx, uint64_t batch,
+		      uint64_t logits_rows)
+{
+	uint64_t logits;
+
+	return u64_add(*sum, forward_bytes(&m->arch, n_ctx, batch, n_threads), sum) &&
+	       u64_mul(logits_rows, (uint64_t)m->arch.n_vocab * sizeof(float), &logits) &&
+	       u64_add(*sum, logits, sum) &&
+	       u64_add(*sum, model_header_bytes(m) + engine_bytes(n_threads, &m->wants), sum);
+}
+
 /* Memory of a run with this batch and this many rows of logits; UINT64_MAX if beyond counting. */
 static uint64_t memory_for(const struct model *m, unsigned n_threads, const struct perplexity_options *o,
 			   uint64_t batch, uint64_t logits_rows)
 {
-	uint64_t sum = forward_bytes(&m->arch, o->n_ctx, batch, n_threads), logits, ids;
+	uint64_t sum = 0, rows, batch_ids, ids, token = sizeof(uint32_t);
 
-	if (!u64_mul(logits_rows, (uint64_t)m->arch.n_vocab * sizeof(float) + sizeof(struct perplexity_row),
-		     &logits) ||
-	    !u64_mul(batch, (uint64_t)o->n_ctx * sizeof(uint32_t), &ids) || !u64_add(sum, logits, &sum) ||
-	    !u64_add(sum, ids, &sum) || !u64_add(sum, o->n_ids * sizeof(uint32_t), &sum) ||
-	    !u64_add(sum, model_header_bytes(m) + engine_bytes(n_threads, &m->wants), &sum))
+	if (o->per_layer)
+		token += sizeof(struct layer_error);
+	if (!u64_mul(logits_rows, sizeof(struct perplexity_row), &rows) ||
+	    !u64_mul(batch, o->n_ctx * token, &batch_ids) ||
+	    !u64_mul(o->n_ids, sizeof(uint32_t) + (o->reference ? sizeof(double) : 0), &ids) ||
+	    !u64_add(sum, rows, &sum) || !u64_add(sum, batch_ids, &sum) || !u64_add(sum, ids, &sum) ||
+	    !add_model(&sum, m, n_threads, o->n_ctx, batch, logits_rows) ||
+	    (o->reference && !add_model(&sum, o->reference, n_threads, o->n_ctx, batch, logits_rows)))
 		return UINT64_MAX;
 	return sum;
 }
@@ -82,6 +100,9 @@ static enum status plan_chunks(struct perplexity_plan *p, const struct model *m,
 	if (o->n_ctx > m->arch.n_ctx)
 		return err_set(e, ERR_UNSUPPORTED, "%s: a context of %u tokens; the model has %u",
 			       m->path, o->n_ctx, m->arch.n_ctx);
+	if (o->reference && o->n_ctx > o->reference->arch.n_ctx)
+		return err_set(e, ERR_UNSUPPORTED, "%s: a context of %u tokens; the reference has %u",
+			       o->reference->path, o->n_ctx, o->reference->arch.n_ctx);
 	p->n_chunks = o->n_ids / o->n_ctx;
 	if (o->max_chunks && p->n_chunks > o->max_chunks)
 		p->n_chunks = o->max_chunks;
@@ -97,10 +118,12 @@ static enum status plan_chunks(struct perplexity_plan *p, const struct model *m,
 enum status perplexity_plan(struct perplexity_plan *p, const struct model *m, unsigned n_threads,
 			    const struct perplexity_options *o, struct err *e)
 {
-	uint64_t row = (uint64_t)m->arch.n_vocab * sizeof(float), one, each, limit;
+	uint64_t row = (uint64_t)m->arch.n_vocab * sizeof(float) * (o->reference ? 2 : 1), one, each, limit;
 	enum status st;
 
 	*p = (struct perplexity_plan){ 0 };
+	if (o->reference)
+		TRY(parity_check(m, o->reference, e));
 	TRY(plan_chunks(p, m, o, e));
 	/* an eighth for logits, the rest for the batch; one row of logits where that is too much */
 	p->logits_rows = u64_min(p->scored * p->n_chunks, o->max_memory / 8 / row);
@@ -108,12 +131,15 @@ enum status perplexity_plan(struct perplexity_plan *p, const struct model *m, un
 		p->logits_rows = 1;
 	one = memory_for(m, n_threads, o, 1, p->logits_rows);
 	if (one > o->max_memory)
-		return err_set(e, ERR_NOMEM, "%s: a chunk of %u tokens needs %llu bytes of memory, --max-memory "
+		return err_set(e, ERR_NOMEM, "%s: a chunk of %u tokens %sneeds %llu bytes of memory, --max-memory "
 			       "allows %llu; give it more (%lluM) or a smaller -c", m->path, o->n_ctx,
+			       o->reference ? "in two models " : "",
 			       (unsigned long long)one, (unsigned long long)o->max_memory,
 			       (unsigned long long)(one / (1 << 20) + 1));
 	each = memory_for(m, n_threads, o, 2, p->logits_rows) - one;
 	limit = UINT32_MAX / (2 + m->arch.n_expert_used) / o->n_ctx;
+	if (o->reference)
+		limit = u64_min(limit, UINT32_MAX / (2 + o->reference->arch.n_expert_used) / o->n_ctx);
 	p->batch = u64_min(p->n_chunks, u64_min(limit, 1 + (o->max_memory - one) / each));
 	if (p->batch == 0)
 		return err_set(e, ERR_UNSUPPORTED, "%s: a chunk of %u tokens is too large", m->path, o->n_ctx);
@@ -121,7 +147,8 @@ enum status perplexity_plan(struct perplexity_plan *p, const struct model *m, un
 	p->batch = u64_div_up(p->n_chunks, p->n_batches);	/* evenly */
 	p->logits_rows = u64_min(p->logits_rows, p->batch * p->scored);
 	p->memory = memory_for(m, n_threads, o, p->batch, p->logits_rows);
-	p->bytes = p->n_batches * model_tensor_bytes(m);
+	p->bytes = model_tensor_bytes(m) + (o->reference ? model_tensor_bytes(o->reference) : 0);
+	p->bytes *= p->n_batches;
 out:
 	return st;
 }
@@ -133,9 +160,10 @@ struct run {
 	const struct perplexity_plan *p;
 	const struct perplexity_sink *sink;
 	struct perplexity_result *r;
-	struct forward f;
+	struct forward f, ref;		/* ref only with a reference */
 	uint32_t *ids;			/* owned: the batch's, with bos in place */
-	float *logits;			/* owned: (logits_rows, n_vocab) */
+	float *logits, *ref_logits;	/* owned: (logits_rows, n_vocab) */
+	struct layer_error *tokens;	/* owned: of the batch's tokens, or NULL */
 	struct perplexity_row *rows;	/* owned: (logits_rows) */
 	size_t n_rows;			/* of the logits at hand */
 	uint64_t first_chunk, done;
@@ -148,9 +176,29 @@ static void score_task(void *ctx, unsigned i, unsigned n)
 	size_t from, to, n_vocab = x->f.arch->n_vocab;
 
 	pool_share(x->n_rows, i, n, &from, &to);
-	for (size_t k = from; k < to; k++)
-		x->rows[k].log_prob = ops_log_prob(x->logits + k * n_vocab, n_vocab, x->rows[k].token,
-						   &x->rows[k].best);
+	for (size_t k = from; k < to; k++) {
+		struct perplexity_row *r = &x->rows[k];
+		const float *z = x->logits + k * n_vocab;
+
+		r->log_prob = ops_log_prob(z, n_vocab, r->token, &r->best);
+		if (!x->o->reference)
+			continue;
+		const float *ref = x->ref_logits + k * n_vocab;
+
+		r->ref_log_prob = ops_log_prob(ref, n_vocab, r->token, &r->ref_best);
+		r->kld = parity_kld(ref, z, n_vocab);
+	}
+}
+
+static enum status take_pair(struct run *x, const struct perplexity_row *row, struct err *e)
+{
+	struct parity_row pair = { row->ref_log_prob, row->log_prob, row->kld, row->best == row->ref_best };
+
+	if (!isfinite(row->ref_log_prob) || !isfinite(row->kld))
+		return err_set(e, ERR_UNSUPPORTED, "%s: the forward pass left the range of float32 (token %llu "
+			       "of the text)", x->ref.model->path, (unsigned long long)row->index);
+	parity_add(&x->r->parity, &pair);
+	return OK;
 }
 
 static enum status take_row(struct run *x, const struct perplexity_row *row, struct err *e)
@@ -160,6 +208,8 @@ static enum status take_row(struct run *x, const struct perplexity_row *row, str
 	if (!isfinite(row->log_prob))
 		return err_set(e, ERR_UNSUPPORTED, "%s: the forward pass left the range of float32 (token %llu "
 			       "of the text)", x->f.model->path, (unsigned long long)row->index);
+	if (x->o->reference && take_pair(x, row, e) != OK)
+		return e->status;
 	x->r->nll -= row->log_prob;
 	x->r->nll2 += row->log_prob * row->log_prob;
 	n = ++x->r->n_scored;
@@ -180,6 +230,8 @@ static enum status score(struct run *x, size_t from, size_t n, struct err *e)
 		x->rows[k] = (struct perplexity_row){ .index = at, .token = x->o->ids[at] };
 	}
 	x->n_rows = n;
+	if (x->o->reference)
+		TRY(forward_logits(&x->ref, from, n, x->ref_logits, e));
 	TRY(forward_logits(&x->f, from, n, x->logits, e));
 	TRY(engine_run(&x->f.engine, score_task, x, e));
 	for (size_t k = 0; k < n; k++)
@@ -196,6 +248,51 @@ static bool tick(void *ctx)
 	return !x->sink->go_on || x->sink->go_on(x->sink->ctx, x->p->bytes / steps * x->done, x->what);
 }
 
+static void compare_task(void *ctx, unsigned i, unsigned n)
+{
+	struct run *x = ctx;
+	size_t from, to, each = (size_t)x->f.arch->n_hc * x->f.arch->n_embd;
+
+	pool_share(x->f.n_tok, i, n, &from, &to);
+	for (size_t t = from; t < to; t++)
+		layer_error_of(&x->tokens[t], x->ref.stream + t * each, x->f.stream + t * each, each);
+}
+
+/* The streams as they are now; a sum a token, and those in index order. */
+static enum status compare(struct run *x, size_t state, struct err *e)
+{
+	enum status st;
+
+	if (!x->tokens)
+		return OK;
+	TRY(engine_run(&x->f.engine, compare_task, x, e));
+	for (size_t t = 0; t < x->f.n_tok; t++)
+		layer_error_add(&x->r->parity.layers[state], &x->tokens[t]);
+out:
+	return st;
+}
+
+/* From ids to the last layer, the reference a step ahead. */
+static enum status run_layers(struct run *x, uint32_t n_seq, struct err *e)
+{
+	enum status st;
+
+	if (x->o->reference)
+		TRY(forward_start(&x->ref, x->ids, n_seq, e));
+	TRY(forward_start(&x->f, x->ids, n_seq, e));
+	TRY(compare(x, 0, e));
+	for (uint32_t l = 0; l < x->f.arch->n_layer; l++) {
+		snprintf(x->what, sizeof x->what, "layer %u of %u", l + 1, x->f.arch->n_layer);
+		if (x->o->reference)
+			TRY(forward_layer(&x->ref, l, e));
+		TRY(forward_layer(&x->f, l, e));
+		TRY(compare(x, (size_t)l + 1, e));
+		x->done++;
+	}
+out:
+	return st;
+}
+
 static enum status run_batch(struct run *x, uint32_t n_seq, struct err *e)
 {
 	uint32_t n_ctx = x->o->n_ctx;
@@ -205,13 +302,10 @@ static enum status run_batch(struct run *x, uint32_t n_seq, struct err *e)
 	memcpy(x->ids, x->o->ids + x->first_chunk * n_ctx, (size_t)n_seq * n_ctx * sizeof *x->ids);
 	for (size_t s = 0; s < n_seq && x->o->bos != TOKEN_NONE; s++)
 		x->ids[s * n_ctx] = x->o->bos;
-	TRY(forward_start(&x->f, x->ids, n_seq, e));
-	for (uint32_t l = 0; l < x->f.arch->n_layer; l++) {
-		snprintf(x->what, sizeof x->what, "layer %u of %u", l + 1, x->f.arch->n_layer);
-		TRY(forward_layer(&x->f, l, e));
-		x->done++;
-	}
+	TRY(run_layers(x, n_seq, e));
 	snprintf(x->what, sizeof x->what, "output");
+	if (x->o->reference)
+		TRY(forward_head(&x->ref, (uint32_t)x->p->first, n_ctx - 1, e));
 	TRY(forward_head(&x->f, (uint32_t)x->p->first, n_ctx - 1, e));
 	for (size_t from = 0; from < n; from += step)
 		TRY(score(x, from, n - from < step ? n - from : step, e));
@@ -226,6 +320,36 @@ static void finish(struct perplexity_result *r)
 
 	r->ppl = exp(mean);
 	r->error = r->n_scored > 1 && variance > 0 ? sqrt(variance / (n - 1)) * r->ppl : 0;
+	parity_finish(&r->parity);
+}
+
+static enum status open_run(struct run *x, const struct model *m, struct pool *pool, struct err *e)
+{
+	const struct perplexity_options *o = x->o;
+	size_t batch = (size_t)x->p->batch, rows = (size_t)x->p->logits_rows;
+	enum status st;
+
+	TRY(forward_open(&x->f, m, pool, o->n_ctx, (uint32_t)batch, e));
+	x->ids = mem_new(batch * o->n_ctx, sizeof *x->ids, "the batch's ids", e);
+	x->rows = mem_new(rows, sizeof *x->rows, "scored rows", e);
+	x->logits = mem_new(rows * m->arch.n_vocab, sizeof *x->logits, "logits", e);
+	if (!x->ids || !x->rows || !x->logits)
+		return ERR_NOMEM;
+	x->f.engine.tick = tick;
+	x->f.engine.tick_ctx = x;
+	if (!o->reference)
+		return OK;
+	TRY(forward_open(&x->ref, o->reference, pool, o->n_ctx, (uint32_t)batch, e));
+	x->ref.engine.tick = tick;
+	x->ref.engine.tick_ctx = x;
+	x->ref_logits = mem_new(rows * m->arch.n_vocab, sizeof *x->logits, "logits", e);
+	if (o->per_layer)
+		x->tokens = mem_new(batch * o->n_ctx, sizeof *x->tokens, "errors of tokens", e);
+	if (!x->ref_logits || (o->per_layer && !x->tokens))
+		return ERR_NOMEM;
+	TRY(parity_open(&x->r->parity, x->p->n_chunks * x->p->scored, o->per_layer ? m->arch.n_layer : 0, e));
+out:
+	return st;
 }
 
 enum status perplexity(struct perplexity_result *r, const struct model *m, struct pool *pool,
@@ -236,24 +360,22 @@ enum status perplexity(struct perplexity_result *r, const struct model *m, struc
 	enum status st;
 
 	*r = (struct perplexity_result){ 0 };
-	TRY(forward_open(&x.f, m, pool, o->n_ctx, (uint32_t)p->batch, e));
-	x.f.engine.tick = tick;
-	x.f.engine.tick_ctx = &x;
-	x.ids = mem_new((size_t)p->batch * o->n_ctx, sizeof *x.ids, "the batch's ids", e);
-	x.rows = mem_new((size_t)p->logits_rows, sizeof *x.rows, "scored rows", e);
-	x.logits = mem_new((size_t)p->logits_rows * m->arch.n_vocab, sizeof *x.logits, "logits", e);
-	if (!x.ids || !x.rows || !x.logits) {
-		st = ERR_NOMEM;
-		goto out;
-	}
+	TRY(open_run(&x, m, pool, e));
 	for (; x.first_chunk < p->n_chunks; x.first_chunk += p->batch)
 		TRY(run_batch(&x, (uint32_t)u64_min(p->batch, p->n_chunks - x.first_chunk), e));
 	TRY(model_unchanged(m, e));
+	if (o->reference)
+		TRY(model_unchanged(o->reference, e));
 	finish(r);
 out:
 	forward_close(&x.f);
+	forward_close(&x.ref);
 	free(x.ids);
 	free(x.rows);
 	free(x.logits);
+	free(x.ref_logits);
+	free(x.tokens);
+	if (st != OK)
+		parity_close(&r->parity);
 	return st;
 }

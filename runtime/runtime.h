@@ -7,7 +7,7 @@
  * and for a checkpoint and its lossless GGUF: an output element is computed by one thread, in an
  * order that only shapes decide, from weights decoded exactly to float32.
  * Reading order: ops.c, weights.c, linear.c, forward.c, then hyper.c, attention.c, compressor.c,
- * moe.c; perplexity.c uses them.
+ * moe.c; perplexity.c uses them, and parity.c for two models.
  */
 #ifndef RUNTIME_RUNTIME_H
 #define RUNTIME_RUNTIME_H
@@ -212,6 +212,44 @@ enum status forward_head(struct forward *f, uint32_t from, uint32_t to, struct e
 /* Logits (n, n_vocab) of packed rows [row, row + n). */
 enum status forward_logits(struct forward *f, size_t row, size_t n, float *logits, struct err *e) MUST_USE;
 
+/* ---- parity.c: how far a model is from its reference -----------------------------------------*/
+
+/* Sum of p (ln p - ln q), p the softmax of the reference's logits and q of the model's: in double,
+ * in index order, exactly 0 for equal logits. */
+double parity_kld(const float *reference, const float *model, size_t n);
+struct parity_row { double ref_log_prob, log_prob, kld; bool same_best; };
+struct parity_sum { double sum, sum2; };
+struct estimate { double mean, error; };
+/* Sums over values of the residual streams. */
+struct layer_error { double diff2, ref2, model2, dot, max; };
+/* Zeroed = closed. The figures are there after parity_finish, and only if n > 0. */
+struct parity {
+	uint64_t n, room, n_same;
+	double *kld;			/* owned; (room), ascending in the end */
+	struct parity_sum sum_kld, sum_nll, sum_ratio, sum_change, sum_change2;
+	struct layer_error *layers;	/* owned; [0] the embedding, [l + 1] after layer l. Or NULL */
+	size_t n_layers;
+	struct estimate ref_ppl, ratio, ln_ratio;	/* model over reference, errors of paired samples */
+	struct estimate mean_kld;
+	struct estimate same_best;	/* share of positions, 0..1 */
+	struct estimate change, rms_change;	/* of the correct token's probability */
+};
+/* Room for n_scored rows, and for layers where n_layer is not 0. */
+enum status parity_open(struct parity *p, uint64_t n_scored, uint32_t n_layer, struct err *e) MUST_USE;
+void parity_add(struct parity *p, const struct parity_row *r);
+void parity_finish(struct parity *p);
+/* Of the KL divergences, 0 <= percent <= 100, linear between neighbours. */
+double parity_percentile(const struct parity *p, double percent);
+void parity_close(struct parity *p);
+void layer_error_of(struct layer_error *l, const float *reference, const float *model, size_t n);
+void layer_error_add(struct layer_error *l, const struct layer_error *more);
+double layer_error_rms(const struct layer_error *l);	/* relative to the reference's */
+double layer_error_cosine(const struct layer_error *l);
+/* ERR_MISMATCH, naming what differs, where the two cannot be compared. */
+enum status parity_check(const struct model *m, const struct model *reference, struct err *e) MUST_USE;
+enum status parity_check_vocab(const struct vocab *v, const char *path, const struct vocab *reference,
+			       const char *ref_path, struct err *e) MUST_USE;
+
 /* ---- perplexity.c --------------------------------------------------------------------------*/
 
 struct perplexity_options {
@@ -221,6 +259,8 @@ struct perplexity_options {
 	uint32_t bos;			/* put in place of each chunk's first token, or TOKEN_NONE */
 	uint64_t max_memory;
 	const char *path;		/* of the text, for messages */
+	const struct model *reference;	/* borrowed; run in lockstep with the model. Or NULL */
+	bool per_layer;			/* with a reference: also compare the streams after each layer */
 };
 /* White-space separated decimal ids, each below n_vocab. *ids is owned by the caller. */
 enum status perplexity_read_ids(const char *text, size_t n, uint32_t n_vocab, const char *path, uint32_t **ids,
@@ -237,6 +277,8 @@ struct perplexity_row {
 	uint64_t index;			/* of the target in the text's ids */
 	uint32_t token, best;
 	double log_prob;
+	double ref_log_prob, kld;	/* only with a reference */
+	uint32_t ref_best;
 };
 /* All called from the caller's thread, in index order. row and chunk may be NULL. */
 struct perplexity_sink {
@@ -245,8 +287,13 @@ struct perplexity_sink {
 	enum status (*row)(void *ctx, const struct perplexity_row *r, struct err *e);
 	void (*chunk)(void *ctx, uint64_t number, double estimate);
 };
-struct perplexity_result { uint64_t n_scored; double nll, nll2, ppl, error; };
-/* ERR_UNSUPPORTED for a text that is too short or a context that does not fit the model,
+struct perplexity_result {
+	uint64_t n_scored;
+	double nll, nll2, ppl, error;
+	struct parity parity;		/* owned (parity_close); empty without a reference */
+};
+/* ERR_MISMATCH for a reference of other dimensions,
+ * ERR_UNSUPPORTED for a text that is too short or a context that does not fit the model,
  * ERR_NOMEM (saying what is needed) where one chunk does not fit max_memory. */
 enum status perplexity_plan(struct perplexity_plan *p, const struct model *m, unsigned n_threads,
 			    const struct perplexity_options *o, struct err *e) MUST_USE;
