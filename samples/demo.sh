@@ -19,7 +19,7 @@ run inspect samples/v4-tiny
 run convert samples/v4-tiny -o "$out/v4-tiny.gguf"
 run verify "$out/v4-tiny.gguf"
 run perplexity samples/v4-tiny -f samples/heldout.txt --chunks 4
-run perplexity "$out/v4-tiny.gguf" -f samples/heldout.txt --chunks 4
+run perplexity "$out/v4-tiny.gguf" -f samples/heldout.txt --chunks 4 --reference samples/v4-tiny --max-kld 0
 run convert samples/v4-tiny -o "$out/v4-tiny-q8.gguf" --recipe q8
 run verify "$out/v4-tiny-q8.gguf"
-run perplexity "$out/v4-tiny-q8.gguf" -f samples/heldout.txt --chunks 4
+run perplexity "$out/v4-tiny-q8.gguf" -f samples/heldout.txt --chunks 4 --reference samples/v4-tiny
