@@ -237,6 +237,7 @@ enum status perplexity(struct perplexity_result *r, const struct model *m, struc
 
 	*r = (struct perplexity_result){ 0 };
 	TRY(forward_open(&x.f, m, pool, o->n_ctx, (uint32_t)p->batch, e));
+	x.f.engine.official = o->official;
 	x.f.engine.tick = tick;
 	x.f.engine.tick_ctx = &x;
 	x.ids = mem_new((size_t)p->batch * o->n_ctx, sizeof *x.ids, "the batch's ids", e);
