@@ -38,9 +38,12 @@ static void norm_task(void *ctx, unsigned i, unsigned n)
 		float *qa = f->qa + t * a->q_lora, *kv = f->kv + t * a->head_dim;
 
 		ops_rms_norm(qa, qa, k->q_norm, a->q_lora, (double)a->rms_eps);
+		round_row(qa, a->q_lora, f->engine.official);
 		ops_rms_norm(kv, kv, k->kv_norm, a->head_dim, (double)a->rms_eps);
-		ops_rope(kv + a->head_dim - n_rot, f->rope[k->ratio != 0] + t % f->n_ctx * n_rot, n_rot / 2,
-			 false);
+		round_row(kv, a->head_dim, f->engine.official);
+		round_rope(kv + a->head_dim - n_rot, f->rope[k->ratio != 0] + t % f->n_ctx * n_rot, n_rot / 2,
+			   false, f->engine.official);
+		round_key(kv, a->head_dim - n_rot, f->engine.official);
 	}
 }
 
@@ -77,7 +80,7 @@ out:
 struct seen { const float *rows; size_t n; };
 
 /* The raw rows, then the compressed ones; picked ones are gathered into room. */
-static size_t rows_seen(const struct attend *g, size_t t, struct seen seen[2], float *room)
+static void rows_seen(const struct attend *g, size_t t, struct seen seen[2], float *room)
 {
 	const struct forward *f = g->f;
 	size_t at = t % f->n_ctx, d = f->arch->head_dim, k = f->arch->idx_topk;
@@ -93,7 +96,6 @@ static size_t rows_seen(const struct attend *g, size_t t, struct seen seen[2], f
 		visible = k;
 	}
 	seen[1] = (struct seen){ rows, visible };
-	return window + visible;
 }
 
 /* Scores of one head to weights: exp(s - top) / (sum + exp(sink - top)), the sum in double. */
@@ -114,6 +116,101 @@ static void weigh(float *score, size_t n, double scale, double sink)
 		score[i] = (float)((double)score[i] / sum);
 }
 
+/* The official order: the weights are rounded to bf16 before they are divided by their sum, which
+ * is returned for the output; the sink is left out of the maximum. dot has room for all. */
+static double weigh_official(const float *q, size_t d, const struct seen seen[2], double *dot, float *weight,
+			     double sink)
+{
+	double top = -INFINITY, sum = 0, scale = 1 / sqrt((double)d);
+	size_t n = 0;
+
+	for (int s = 0; s < 2; s++)
+		for (size_t i = 0; i < seen[s].n; i++, n++) {
+			dot[n] = ops_dot_wide(seen[s].rows + i * d, q, d) * scale;
+			top = dot[n] > top ? dot[n] : top;
+		}
+	for (size_t i = 0; i < n; i++) {
+		double p = exp(dot[i] - top);
+
+		sum += p;
+		weight[i] = round_bf16((float)p);
+	}
+	return sum + exp(sink - top);
+}
+
+/* A query's head: unit mean square, rotated. The official code takes every step in bf16. */
+static void ready_query(const struct forward *f, float *q, const double *turn)
+{
+	size_t d = f->arch->head_dim, n_rot = f->arch->n_rot;
+	double eps = (double)f->arch->rms_eps;
+
+	if (f->engine.official) {
+		double sum = 0;
+		float mean, unit;
+
+		for (size_t i = 0; i < d; i++)
+			sum += (double)round_bf16(q[i] * q[i]);
+		mean = round_bf16((float)(sum / (double)d));
+		mean = round_bf16((float)((double)mean + eps));
+		unit = round_bf16((float)(1 / sqrt((double)mean)));
+		for (size_t i = 0; i < d; i++)
+			q[i] = round_bf16(q[i] * unit);
+	} else {
+		ops_rms_norm(q, q, NULL, d, eps);
+	}
+	round_rope(q + d - n_rot, turn, n_rot / 2, false, f->engine.official);
+}
+
+/* out = bf16 of (sum of score[i] row i) / sum, in double; channel blocks stay in registers */
+static void mix_official(float *out, size_t d, const struct seen seen[2], const float *score, double sum)
+{
+	enum { BLOCK = 8 };
+
+	for (size_t c = 0; c < d; c += BLOCK) {
+		size_t n = d - c < BLOCK ? d - c : BLOCK;
+		double acc[BLOCK] = { 0 };
+		const float *w = score;
+
+		for (int s = 0; s < 2; s++)
+			for (size_t i = 0; i < seen[s].n; i++, w++)
+				for (size_t k = 0; k < n; k++)
+					acc[k] += (double)*w * (double)seen[s].rows[i * d + c + k];
+		for (size_t k = 0; k < n; k++)
+			out[c + k] = round_bf16((float)(acc[k] / sum));
+	}
+}
+
+/* q of one head -> its output, in the same place, turned back */
+static void attend_official(struct lane *lane, const struct seen seen[2], float *weight, size_t d, double sink,
+			    float *q)
+{
+	double sum = weigh_official(q, d, seen, lane->score, weight, sink);
+
+	mix_official(q, d, seen, weight, sum);
+}
+
+/* The same for all heads of the group in float32: one product for the scores. */
+static void attend_f32(const struct attend *g, const struct seen seen[2], float *score, float *q)
+{
+	size_t d = g->f->arch->head_dim, n_seen = seen[0].n + seen[1].n, done = 0;
+	double scale = 1 / sqrt((double)d);
+
+	for (int s = 0; s < 2; done += seen[s++].n) {
+		struct matmul m = { .w = seen[s].rows, .rows = seen[s].n, .cols = d, .x = q, .n = g->heads,
+				    .x_stride = d, .y = score + done, .y_stride = n_seen };
+
+		ops_matmul(&m);
+	}
+	for (size_t h = 0; h < g->heads; h++) {
+		float *out = q + h * d, *w = score + h * n_seen;
+
+		weigh(w, n_seen, scale, (double)g->sinks[g->first_head + h]);
+		memset(out, 0, d * sizeof(float));
+		ops_mix(out, d, seen[0].rows, w, seen[0].n);
+		ops_mix(out, d, seen[1].rows, w + seen[0].n, seen[1].n);
+	}
+}
+
 static void attend_task(void *ctx, unsigned i, unsigned n)
 {
 	const struct attend *g = ctx;
@@ -121,36 +218,24 @@ static void attend_task(void *ctx, unsigned i, unsigned n)
 	const struct arch *a = f->arch;
 	struct lane *lane = &g->f->engine.lanes[i];
 	size_t from, to, d = a->head_dim, n_rot = a->n_rot;
-	double scale = 1 / sqrt((double)d);
+	bool official = f->engine.official;
 
 	pool_share(f->n_tok, i, n, &from, &to);
 	for (size_t t = from; t < to; t++) {
-		const float *turn = f->rope[g->ratio != 0] + t % f->n_ctx * n_rot;
+		const double *turn = f->rope[g->ratio != 0] + t % f->n_ctx * n_rot;
 		float *q = f->q + t * g->heads * d;
-		struct seen seen[2];
-		size_t n_seen = rows_seen(g, t, seen, lane->work), done = 0;
 		float *score = lane->work + (g->picked ? (size_t)a->idx_topk * d : 0);
+		struct seen seen[2];
 
-		for (size_t h = 0; h < g->heads; h++) {
-			ops_rms_norm(q + h * d, q + h * d, NULL, d, (double)a->rms_eps);
-			ops_rope(q + h * d + d - n_rot, turn, n_rot / 2, false);
-		}
-		for (int s = 0; s < 2; done += seen[s++].n) {
-			struct matmul m = { .w = seen[s].rows, .rows = seen[s].n, .cols = d, .x = q,
-					    .n = g->heads, .x_stride = d, .y = score + done,
-					    .y_stride = n_seen };
-
-			ops_matmul(&m);
-		}
-		for (size_t h = 0; h < g->heads; h++) {
-			float *out = q + h * d, *w = score + h * n_seen;
-
-			weigh(w, n_seen, scale, (double)g->sinks[g->first_head + h]);
-			memset(out, 0, d * sizeof(float));
-			ops_mix(out, d, seen[0].rows, w, seen[0].n);
-			ops_mix(out, d, seen[1].rows, w + seen[0].n, seen[1].n);
-			ops_rope(out + d - n_rot, turn, n_rot / 2, true);
-		}
+		rows_seen(g, t, seen, lane->work);
+		for (size_t h = 0; h < g->heads; h++)
+			ready_query(f, q + h * d, turn);
+		for (size_t h = 0; h < g->heads && official; h++)
+			attend_official(lane, seen, score, d, (double)g->sinks[g->first_head + h], q + h * d);
+		if (!official)
+			attend_f32(g, seen, score, q);
+		for (size_t h = 0; h < g->heads; h++)
+			round_rope(q + h * d + d - n_rot, turn, n_rot / 2, true, official);
 	}
 }
 
@@ -162,7 +247,8 @@ struct room room_for_rows(const struct arch *a, uint32_t n_ctx, uint32_t ratio)
 	uint64_t attend = heads * seen + (picked ? (uint64_t)a->idx_topk * a->head_dim : 0);
 	uint64_t index = picked ? (uint64_t)a->idx_head * blocks : 0;
 
-	return (struct room){ attend > index ? attend : index, picked ? blocks : 0 };
+	/* doubles: the indexer's scores, or one head's with official activations */
+	return (struct room){ attend > index ? attend : index, picked && blocks > seen ? blocks : seen };
 }
 
 static enum status lane_room(struct forward *f, uint32_t layer, struct err *e)
@@ -210,7 +296,7 @@ enum status attention(struct forward *f, uint32_t layer, struct err *e)
 	g.sinks = sinks;
 	for (uint32_t i = 0; i < a->o_groups; i++) {
 		struct linear in = { .w = &q_b, .row0 = i * group, .n_rows = group, .x = f->qa, .n = f->n_tok,
-				     .x_stride = a->q_lora, .y = f->q, .y_stride = group };
+				     .x_stride = a->q_lora, .rounded = f->qa, .y = f->q, .y_stride = group };
 		struct linear out = { .w = &out_a, .row0 = (uint64_t)i * a->o_lora, .n_rows = a->o_lora,
 				      .x = f->q, .n = f->n_tok, .x_stride = group,
 				      .y = f->z + (size_t)i * a->o_lora, .y_stride = z_stride };

@@ -153,8 +153,8 @@ static void print_head(const struct task *t)
 	FILE *to = cli_out(&t->c);
 	char hex[65];
 
-	fprintf(to, "model: %s (%s), float32 activations\n", cli_escz(t->model_path),
-		t->m.is_gguf ? "GGUF" : "checkpoint");
+	fprintf(to, "model: %s (%s), %s activations\n", cli_escz(t->model_path),
+		t->m.is_gguf ? "GGUF" : "checkpoint", t->o.official ? "official" : "float32");
 	if (t->ref_path)
 		fprintf(to, "reference: %s (%s), in lockstep\n", cli_escz(t->ref_path),
 			t->ref.is_gguf ? "GGUF" : "checkpoint");
@@ -374,7 +374,7 @@ static cJSON *result_json(const struct task *t)
 
 	cJSON_AddStringToObject(doc, "model", cli_escz(t->model_path));
 	cJSON_AddStringToObject(doc, "model_form", t->m.is_gguf ? "gguf" : "checkpoint");
-	cJSON_AddStringToObject(doc, "activations", "f32");
+	cJSON_AddStringToObject(doc, "activations", t->activations);
 	cJSON_AddStringToObject(text, "path", cli_escz(t->ids_path ? t->ids_path : t->text_path));
 	cJSON_AddBoolToObject(text, "token_ids", t->ids_path != NULL);
 	cJSON_AddNumberToObject(text, "bytes", (double)t->text_bytes);
@@ -448,6 +448,7 @@ static enum status run(struct task *t, struct err *e)
 	t->o.n_ctx = (uint32_t)t->n_ctx;
 	t->o.max_chunks = t->max_chunks;
 	t->o.max_memory = t->c.max_memory;
+	t->o.official = strcmp(t->activations, "official") == 0;
 	TRY(measure(t, e));
 	if (t->logprobs) {
 		int bad = ferror(t->logprobs) | fclose(t->logprobs);
@@ -480,10 +481,7 @@ static enum status check_options(const struct task *t, struct err *e)
 	if (!t->text_path == !t->ids_path)
 		return err_set(e, ERR_USAGE, "perplexity: give a text, as -f TEXT or as --token-ids FILE; "
 			       "`ingot help perplexity` lists the options");
-	if (strcmp(t->activations, "official") == 0)
-		return err_set(e, ERR_UNSUPPORTED, "perplexity: --activations official is not there yet; "
-			       "f32 is");
-	if (strcmp(t->activations, "f32") != 0)
+	if (strcmp(t->activations, "f32") != 0 && strcmp(t->activations, "official") != 0)
 		return err_set(e, ERR_USAGE, "perplexity: --activations is f32 or official, not '%s'",
 			       t->activations);
 	if (!t->ref_path && (t->o.per_layer || gated(t)))
@@ -511,7 +509,8 @@ int cmd_perplexity(const struct command *self, int argc, char **argv)
 		{ "max-ppl-increase", 0, OPT_DOUBLE, &t.max_increase, "PCT",
 		  "gate: fail if the PPL is over the reference's by more than PCT percent" },
 		{ "max-kld", 0, OPT_DOUBLE, &t.max_kld, "X", "gate: fail if the mean KL divergence is above X" },
-		{ "activations", 0, OPT_STR, &t.activations, "KIND", "f32 (default)" },
+		{ "activations", 0, OPT_STR, &t.activations, "KIND",
+		  "f32 (default), or official: rounded as in DeepSeek's inference code" },
 		{ "token-ids", 0, OPT_STR, &t.ids_path, "FILE", "white-space separated token ids in place of a text" },
 		{ "logprobs", 0, OPT_STR, &t.logprobs_path, "FILE",
 		  "write a line per scored token: index, id, log probability, most likely id" },

@@ -65,6 +65,7 @@ static void compress_task(void *ctx, unsigned i, unsigned n)
 	const struct compression *p = ctx;
 	const struct forward *f = p->f;
 	size_t from, to, n_rot = f->arch->n_rot;
+	bool official = f->engine.official;
 
 	pool_share(f->n_seq * p->n_blocks, i, n, &from, &to);
 	for (size_t k = from; k < to; k++) {
@@ -73,10 +74,16 @@ static void compress_task(void *ctx, unsigned i, unsigned n)
 
 		for (size_t c = 0; c < p->d; c++)
 			row[c] = pool_channel(p, k / p->n_blocks, b, c);
+		round_row(row, p->d, official);
 		ops_rms_norm(row, row, p->norm, p->d, (double)f->arch->rms_eps);
-		ops_rope(row + p->d - n_rot, f->rope[1] + b * p->ratio * n_rot, n_rot / 2, false);
-		if (p->indexer)
+		round_row(row, p->d, official);
+		round_rope(row + p->d - n_rot, f->rope[1] + b * p->ratio * n_rot, n_rot / 2, false, official);
+		if (p->indexer) {
 			ops_hadamard(row, p->d);
+			round_index(row, p->d, official);
+		} else {
+			round_key(row, p->d - n_rot, official);
+		}
 	}
 }
 
@@ -124,24 +131,33 @@ static void score_rows(const struct indexing *x, size_t t, size_t visible, struc
 	const struct forward *f = x->f;
 	size_t heads = f->arch->idx_head, d = f->arch->idx_dim, at = t % f->n_ctx, n_rot = f->arch->n_rot;
 	double scale = 1 / sqrt((double)d) / sqrt((double)heads);
+	bool official = f->engine.official;
 	float *q = f->idx_q + t * heads * d;
+	float *weight = f->idx_w + t * heads;
 	struct matmul m = { .w = f->idx_rows + t / f->n_ctx * x->n_blocks * d, .rows = visible, .cols = d,
-			    .x = q, .n = heads, .x_stride = d, .y = lane->work, .y_stride = visible };
+			    .x = q, .n = heads, .x_stride = d, .y = lane->work, .y_stride = visible,
+			    .wide = official };
 
 	for (size_t h = 0; h < heads; h++) {
-		ops_rope(q + h * d + d - n_rot, f->rope[1] + at * n_rot, n_rot / 2, false);
+		round_rope(q + h * d + d - n_rot, f->rope[1] + at * n_rot, n_rot / 2, false, official);
 		ops_hadamard(q + h * d, d);
+		round_index(q + h * d, d, official);
 	}
 	ops_matmul(&m);
+	round_row(lane->work, heads * visible, official);
+	for (size_t h = 0; h < heads && official; h++)
+		weight[h] = round_bf16((float)((double)weight[h] * scale));
 	for (size_t b = 0; b < visible; b++) {
 		double sum = 0;
 
 		for (size_t h = 0; h < heads; h++) {
 			double dot = (double)lane->work[h * visible + b];
 
-			sum += (dot > 0 ? dot : 0) * (double)f->idx_w[t * heads + h] * scale;
+			dot = dot > 0 ? dot : 0;
+			sum += official ? (double)round_bf16((float)(dot * (double)weight[h])) :
+					  dot * (double)weight[h] * scale;
 		}
-		lane->score[b] = sum;
+		lane->score[b] = official ? (double)round_bf16((float)sum) : sum;
 	}
 }
 

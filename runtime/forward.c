@@ -62,8 +62,8 @@ static size_t list_slots(struct forward *f, const struct arch *a, uint32_t n_ctx
 	add(s, &n, &f->mix, tok, (2 + hc) * hc, f4);
 	add(s, &n, &f->post, tok, hc, f4);
 	add(s, &n, &f->comb, tok, hc * hc, f4);
-	add(s, &n, &f->rope[0], n_ctx, a->n_rot, f4);
-	add(s, &n, &f->rope[1], n_ctx, a->n_rot, f4);
+	add(s, &n, &f->rope[0], n_ctx, a->n_rot, sizeof(double));
+	add(s, &n, &f->rope[1], n_ctx, a->n_rot, sizeof(double));
 	add(s, &n, &f->qa, tok, a->q_lora, f4);
 	add(s, &n, &f->kv, tok, a->head_dim, f4);
 	add(s, &n, &f->up, tok, w.channels, f4);
@@ -185,12 +185,19 @@ float *small_load(struct forward *f, enum role role, uint32_t layer, uint64_t n,
 	return p;
 }
 
+/* Where x is rounded: in place, unless it is still needed as it is. Between the products of an
+ * attention the experts' buffer is free, and as large as f->x. */
+static float *place_to_round(struct forward *f, const float *x)
+{
+	return x == f->qa ? f->qa : x == f->z ? f->z : f->ex_x;
+}
+
 enum status linear_all(struct forward *f, enum role role, uint32_t layer, const float *x, size_t x_stride,
 		       float *y, size_t n, struct err *e)
 {
 	struct weight w;
 	struct linear l = { .w = &w, .n_rows = n, .x = x, .n = f->n_tok, .x_stride = x_stride,
-			    .y = y, .y_stride = n };
+			    .rounded = place_to_round(f, x), .y = y, .y_stride = n };
 	enum status st;
 
 	TRY(weight_bind(&w, f->model, role, layer, e));

@@ -95,6 +95,18 @@ static void close_hyper(struct hyper *h)
 	free(h->norm);
 }
 
+/* out = sum of a[i] rows[i], each channel in double before it is rounded */
+static void mix_wide(float *out, size_t d, const float *rows, const float *a, size_t n)
+{
+	for (size_t c = 0; c < d; c++) {
+		double sum = 0;
+
+		for (size_t i = 0; i < n; i++)
+			sum += (double)a[i] * (double)rows[i * d + c];
+		out[c] = (float)sum;
+	}
+}
+
 /* x = RMS norm of sum of pre[j] stream[j] */
 static void mix_streams(const struct hyper *h, const float *pre, const float *stream, float *x)
 {
@@ -103,8 +115,13 @@ static void mix_streams(const struct hyper *h, const float *pre, const float *st
 
 	for (size_t i = 0; i < d; i++)
 		x[i] = 0;
-	ops_mix(x, d, stream, pre, a->n_hc);
+	if (h->f->engine.official)
+		mix_wide(x, d, stream, pre, a->n_hc);
+	else
+		ops_mix(x, d, stream, pre, a->n_hc);
+	round_row(x, d, h->f->engine.official);
 	ops_rms_norm(x, x, h->norm, d, (double)a->rms_eps);
+	round_row(x, d, h->f->engine.official);
 }
 
 static void pre_task(void *ctx, unsigned i, unsigned n)
@@ -153,11 +170,20 @@ out:
 	return st;
 }
 
+/* own + sum over j of comb[j s] old[j], in double before it is rounded */
+static float back_wide(double own, const float *comb, const float *old, size_t s)
+{
+	for (size_t j = 0; j < s; j++)
+		own += (double)comb[j * s] * (double)old[j];
+	return round_bf16((float)own);
+}
+
 /* new[k] = post[k] y + sum over j of comb[j][k] old[j], one channel at a time */
 static void post_task(void *ctx, unsigned i, unsigned n)
 {
 	struct forward *f = ctx;
 	size_t from, to, d = f->arch->n_embd, s = f->arch->n_hc;
+	bool official = f->engine.official;
 
 	pool_share(f->n_tok, i, n, &from, &to);
 	for (size_t t = from; t < to; t++) {
@@ -172,6 +198,11 @@ static void post_task(void *ctx, unsigned i, unsigned n)
 			for (size_t k = 0; k < s; k++) {
 				float sum = post[k] * y[c];
 
+				if (official) {
+					stream[k * d + c] = back_wide((double)post[k] * (double)y[c],
+								      comb + k, old, s);
+					continue;
+				}
 				for (size_t j = 0; j < s; j++)
 					sum += comb[j * s + k] * old[j];
 				stream[k * d + c] = sum;

@@ -8,6 +8,34 @@
 
 #include "runtime/runtime.h"
 
+/* ---- round.c: DeepSeek's roundings of activations (engine.official) ---- */
+
+enum { INPUT_BLOCK = 128, KEY_BLOCK = 64, FP4_BLOCK = 32 };	/* values under one scale */
+/* Nearest, ties to even; the small formats clamp first. */
+float round_bf16(float x);
+float round_e4m3(float x);
+float round_e2m1(float x);
+/* The power of two that brings a block with this largest magnitude into the format's range. */
+float round_scale_fp8(float most_abs);
+float round_scale_fp4(float most_abs);
+void round_bf16_run(float *x, size_t n);
+/* Blocks through E4M3, or through E2M1 and then bf16; a last short block stands alone. y may be x. */
+void round_fp8(float *y, const float *x, size_t n, size_t block);
+void round_fp4(float *y, const float *x, size_t n);
+
+/* What a product does with its activations in the official layout, by the matrix's role alone:
+ * quantized = input through E4M3, output to bf16; bf16 = output to bf16; f32 = neither. */
+enum product { PRODUCT_F32, PRODUCT_BF16, PRODUCT_QUANTIZED };
+enum product product_of(enum role role);
+
+/* These do nothing unless official. A row to bf16; the unrotated channels of a cached row through
+ * E4M3; a transformed row of the indexer to bf16 and through E2M1. */
+void round_row(float *x, size_t n, bool official);
+/* ops_rope; if official in double, to bf16. */
+void round_rope(float *x, const double *cos_sin, size_t n_pairs, bool inverse, bool official);
+void round_key(float *row, size_t n_plain, bool official);
+void round_index(float *row, size_t n, bool official);
+
 /* ---- hyper.c: residual streams ---- */
 
 /* One token's mixing numbers from its (2 + n_hc) n_hc products, by Sinkhorn's iteration. comb is

@@ -4,9 +4,10 @@
  *
  * Each thread takes a fixed share of the rows, decodes a tile of them at a time and multiplies it
  * with every token, so that a weight is read and decoded once a batch whatever its size, and the
- * memory for it is a tile a thread.
+ * memory for it is a tile a thread. With official activations the input of a quantized matrix is
+ * rounded first (again, where several products share it: that changes nothing), and outputs after.
  */
-#include "runtime/runtime.h"
+#include "runtime/layer.h"
 
 #include <stdlib.h>
 
@@ -51,7 +52,19 @@ static uint64_t tile_rows(uint64_t cols)
 	return n < 2 ? 2 : n & ~(uint64_t)1;
 }
 
-struct job { struct engine *g; const struct linear *l; };
+struct job { struct engine *g; const struct linear *l; enum product product; };
+
+static void round_task(void *ctx, unsigned i, unsigned n)
+{
+	const struct job *j = ctx;
+	const struct linear *l = j->l;
+	size_t from, to;
+
+	pool_share(l->n, i, n, &from, &to);
+	for (size_t t = from; t < to; t++)
+		round_fp8(l->rounded + t * l->x_stride, l->x + t * l->x_stride, (size_t)l->w->cols,
+			  INPUT_BLOCK);
+}
 
 static void linear_task(void *ctx, unsigned i, unsigned n)
 {
@@ -71,25 +84,33 @@ static void linear_task(void *ctx, unsigned i, unsigned n)
 	for (uint64_t r = from; r < to && lane->status == OK; r += step) {
 		uint64_t end = u64_min(to, r + step);
 		struct matmul m = { .w = lane->tile, .rows = (size_t)(end - r), .cols = (size_t)cols,
-				    .x = l->x, .n = l->n, .x_stride = l->x_stride,
-				    .y = l->y + r, .y_stride = l->y_stride };
+				    .x = j->product == PRODUCT_QUANTIZED ? l->rounded : l->x, .n = l->n, .x_stride = l->x_stride,
+				    .y = l->y + r, .y_stride = l->y_stride, .wide = j->g->official };
 
 		lane->status = weight_rows(l->w, l->matrix, l->row0 + r, l->row0 + end, lane->tile,
 					   &lane->scratch, &lane->err);
-		if (lane->status == OK)
-			ops_matmul(&m);
+		if (lane->status != OK)
+			break;
+		ops_matmul(&m);
+		for (size_t t = 0; t < m.n && j->product != PRODUCT_F32; t++)
+			round_bf16_run(m.y + t * m.y_stride, m.rows);
 	}
 }
 
 enum status linear(struct engine *g, const struct linear *l, struct err *e)
 {
-	struct job j = { g, l };
+	struct job j = { g, l, g->official ? product_of(l->w->want->role) : PRODUCT_F32 };
+	enum status st;
 
 	if (l->n == 0)
 		return OK;
 	if (g->tick && !g->tick(g->tick_ctx))
 		return err_set(e, ERR_STOPPED, "stopped; run it again from the start");
-	return engine_run(g, linear_task, &j, e);
+	if (j.product == PRODUCT_QUANTIZED)
+		TRY(engine_run(g, round_task, &j, e));
+	TRY(engine_run(g, linear_task, &j, e));
+out:
+	return st;
 }
 
 uint64_t engine_bytes(unsigned n_threads, const struct wants *wants)

@@ -155,6 +155,7 @@ static void activate_task(void *ctx, unsigned i, unsigned n)
 			u = u > limit ? limit : u < -limit ? -limit : u;
 			f->ex_gate[c] = (float)((double)g * ops_sigmoid((double)g) * (double)u * weight);
 		}
+		round_row(f->ex_gate + p * ff, ff, f->engine.official);
 	}
 }
 
@@ -170,6 +171,7 @@ static void add_task(void *ctx, unsigned i, unsigned n)
 
 		for (size_t c = 0; c < d; c++)
 			y[c] += f->ex_y[p * d + c];
+		round_row(y, d, f->engine.official && !x->pairs);	/* the last one's sum */
 	}
 }
 
@@ -179,7 +181,8 @@ static enum status run_expert(struct expert *x, uint32_t layer, struct err *e)
 	size_t d = f->arch->n_embd, ff = f->arch->n_ff_exp;
 	struct weight gate, up, down;
 	struct linear l = { .w = &gate, .matrix = x->matrix, .n_rows = ff, .n = x->n, .x_stride = d,
-			    .x = x->pairs ? f->ex_x : f->x, .y = f->ex_gate, .y_stride = ff };
+			    .x = x->pairs ? f->ex_x : f->x, .rounded = f->ex_x, .y = f->ex_gate,
+			    .y_stride = ff };
 	enum status st;
 
 	TRY(weight_bind(&gate, f->model, x->gate, layer, e));
@@ -193,7 +196,7 @@ static enum status run_expert(struct expert *x, uint32_t layer, struct err *e)
 	TRY(linear(&f->engine, &l, e));
 	TRY(engine_run(&f->engine, activate_task, x, e));
 	l = (struct linear){ .w = &down, .matrix = x->matrix, .n_rows = d, .n = x->n, .x_stride = ff,
-			     .x = f->ex_gate, .y = f->ex_y, .y_stride = d };
+			     .x = f->ex_gate, .rounded = f->ex_gate, .y = f->ex_y, .y_stride = d };
 	TRY(linear(&f->engine, &l, e));
 	TRY(engine_run(&f->engine, add_task, x, e));
 out:

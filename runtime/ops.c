@@ -4,7 +4,9 @@
  *
  * Invariant: the order of every sum is written here and depends on lengths alone. Products sum in
  * sixteen float32 lanes, so that vector units of four, eight or sixteen floats give the same bits
- * (no fused multiply-add: -ffp-contract=off); norms and softmax sums are in double.
+ * (no fused multiply-add: -ffp-contract=off); norms and softmax sums are in double. Wide products,
+ * whose results are rounded to bf16, have the same lanes in double: a sum that is off by a float32's
+ * last place falls on the other side of a rounding boundary often enough to be seen in a perplexity.
  * ops_matmul_portable is the specification of ops_matmul. Formulas: DeepSeek's inference code.
  */
 #include "runtime/runtime.h"
@@ -16,6 +18,7 @@
 enum { LANES = 16 };
 
 #define VECTOR(n) float __attribute__((vector_size(4 * (n))))
+#define VECTOR_D double __attribute__((vector_size(32)))
 #define LOAD(v, p) memcpy(&(v), (p), sizeof(v))
 
 /* ---- products ---- */
@@ -108,12 +111,47 @@ static bool have_avx2(void) { return __builtin_cpu_supports("avx2"); }
 static bool have_avx2(void) { return false; }
 #endif
 
+/* One row by one token, the sixteen lanes in double. */
+double ops_dot_wide(const float *w, const float *x, size_t cols)
+{
+	VECTOR_D s[4] = { { 0 }, { 0 }, { 0 }, { 0 } };
+	double tail[LANES] = { 0 };
+	size_t whole = cols - cols % LANES;
+
+	for (size_t c = 0; c < whole; c += LANES)
+		for (size_t k = 0; k < 4; k++) {
+			VECTOR(4) a, b;
+
+			LOAD(a, w + c + 4 * k), LOAD(b, x + c + 4 * k);
+			s[k] += __builtin_convertvector(a, VECTOR_D) * __builtin_convertvector(b, VECTOR_D);
+		}
+	memcpy(tail, s, sizeof tail);
+	for (size_t c = whole; c < cols; c++)
+		tail[c - whole] += (double)w[c] * (double)x[c];
+	for (size_t step = LANES / 2; step; step /= 2)
+		for (size_t k = 0; k < step; k++)
+			tail[k] += tail[k + step];
+	return tail[0];
+}
+
+static void matmul_wide(const struct matmul *m)
+{
+	for (size_t t = 0; t < m->n; t++)
+		for (size_t r = 0; r < m->rows; r++)
+			m->y[t * m->y_stride + r] = (float)ops_dot_wide(m->w + r * m->cols,
+									m->x + t * m->x_stride, m->cols);
+}
+
 void ops_matmul(const struct matmul *m)
 {
 	void (*quad)(const struct quad *q, size_t whole, float out[4][LANES]) =
 		have_avx2() ? quad_32 : quad_16;
 	size_t whole = m->cols - m->cols % LANES;
 
+	if (m->wide) {
+		matmul_wide(m);
+		return;
+	}
 	/* at an odd edge the last row or token stands in for its neighbour as well */
 	for (size_t t = 0; t < m->n; t += 2)
 		for (size_t r = 0; r < m->rows; r += 2) {
@@ -238,20 +276,20 @@ void ops_rope_freqs(double *freq, const struct arch *a, bool compressed)
 	}
 }
 
-void ops_rope_row(float *cos_sin, const double *freq, size_t n_pairs, uint64_t pos)
+void ops_rope_row(double *cos_sin, const double *freq, size_t n_pairs, uint64_t pos)
 {
 	for (size_t i = 0; i < n_pairs; i++) {
 		double angle = (double)pos * freq[i];
 
-		cos_sin[2 * i] = (float)cos(angle);
-		cos_sin[2 * i + 1] = (float)sin(angle);
+		cos_sin[2 * i] = cos(angle);
+		cos_sin[2 * i + 1] = sin(angle);
 	}
 }
 
-void ops_rope(float *x, const float *cos_sin, size_t n_pairs, bool inverse)
+void ops_rope(float *x, const double *cos_sin, size_t n_pairs, bool inverse)
 {
 	for (size_t i = 0; i < n_pairs; i++) {
-		float c = cos_sin[2 * i], s = inverse ? -cos_sin[2 * i + 1] : cos_sin[2 * i + 1];
+		float c = (float)cos_sin[2 * i], s = (float)cos_sin[2 * i + 1] * (inverse ? -1 : 1);
 		float a = x[2 * i], b = x[2 * i + 1];
 
 		x[2 * i] = a * c - b * s;

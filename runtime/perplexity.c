@@ -323,25 +323,33 @@ static void finish(struct perplexity_result *r)
 	parity_finish(&r->parity);
 }
 
+/* One of the models over the run's batches; two that are compared round alike. */
+static enum status open_forward(struct run *x, struct forward *f, const struct model *m, struct pool *pool,
+				struct err *e)
+{
+	if (forward_open(f, m, pool, x->o->n_ctx, (uint32_t)x->p->batch, e) != OK)
+		return e->status;
+	f->engine.official = x->o->official;
+	f->engine.tick = tick;
+	f->engine.tick_ctx = x;
+	return OK;
+}
+
 static enum status open_run(struct run *x, const struct model *m, struct pool *pool, struct err *e)
 {
 	const struct perplexity_options *o = x->o;
 	size_t batch = (size_t)x->p->batch, rows = (size_t)x->p->logits_rows;
 	enum status st;
 
-	TRY(forward_open(&x->f, m, pool, o->n_ctx, (uint32_t)batch, e));
+	TRY(open_forward(x, &x->f, m, pool, e));
 	x->ids = mem_new(batch * o->n_ctx, sizeof *x->ids, "the batch's ids", e);
 	x->rows = mem_new(rows, sizeof *x->rows, "scored rows", e);
 	x->logits = mem_new(rows * m->arch.n_vocab, sizeof *x->logits, "logits", e);
 	if (!x->ids || !x->rows || !x->logits)
 		return ERR_NOMEM;
-	x->f.engine.tick = tick;
-	x->f.engine.tick_ctx = x;
 	if (!o->reference)
 		return OK;
-	TRY(forward_open(&x->ref, o->reference, pool, o->n_ctx, (uint32_t)batch, e));
-	x->ref.engine.tick = tick;
-	x->ref.engine.tick_ctx = x;
+	TRY(open_forward(x, &x->ref, o->reference, pool, e));
 	x->ref_logits = mem_new(rows * m->arch.n_vocab, sizeof *x->logits, "logits", e);
 	if (o->per_layer)
 		x->tokens = mem_new(batch * o->n_ctx, sizeof *x->tokens, "errors of tokens", e);

@@ -5,9 +5,10 @@
  *
  * Invariant: every figure is the same for any number of threads, any tile size, any processor,
  * and for a checkpoint and its lossless GGUF: an output element is computed by one thread, in an
- * order that only shapes decide, from weights decoded exactly to float32.
+ * order that only shapes decide, from weights decoded exactly to float32. The official roundings
+ * of activations are an option of a run (round.c) and keep this.
  * Reading order: ops.c, weights.c, linear.c, forward.c, then hyper.c, attention.c, compressor.c,
- * moe.c; perplexity.c uses them, and parity.c for two models.
+ * moe.c, round.c; perplexity.c uses them, and parity.c for two models.
  */
 #ifndef RUNTIME_RUNTIME_H
 #define RUNTIME_RUNTIME_H
@@ -51,8 +52,10 @@ struct matmul {
 	size_t n, x_stride;
 	float *y;			/* (n, y_stride) */
 	size_t y_stride;
+	bool wide;			/* the lanes are double: for results that are then rounded */
 };
 void ops_matmul(const struct matmul *m);
+double ops_dot_wide(const float *w, const float *x, size_t n);	/* one sum of a wide product */
 void ops_matmul_portable(const struct matmul *m);	/* the specification of it */
 /* out[c] += a[i] * rows[i * d + c] for i = 0..n-1 in this order. */
 void ops_mix(float *out, size_t d, const float *rows, const float *a, size_t n);
@@ -66,9 +69,9 @@ void ops_hadamard(float *x, size_t n);
 /* Angles per position of pair i of n_rot / 2, by layer kind (YaRN on compressed layers only). */
 void ops_rope_freqs(double *freq, const struct arch *a, bool compressed);
 /* cos and sin of pos * freq[i], i < n_pairs, interleaved. */
-void ops_rope_row(float *cos_sin, const double *freq, size_t n_pairs, uint64_t pos);
-/* Turns adjacent pairs x[2i], x[2i + 1]; backwards if inverse. */
-void ops_rope(float *x, const float *cos_sin, size_t n_pairs, bool inverse);
+void ops_rope_row(double *cos_sin, const double *freq, size_t n_pairs, uint64_t pos);
+/* Turns adjacent pairs x[2i], x[2i + 1], in float32; backwards if inverse. */
+void ops_rope(float *x, const double *cos_sin, size_t n_pairs, bool inverse);
 /* The k <= n indexes of the largest scores, ascending; among equals the lowest index wins, NaN
  * counts as -infinity. */
 struct ranked { double score; uint32_t i; };
@@ -149,6 +152,7 @@ struct lane {
 struct engine {
 	struct pool *pool;
 	struct lane *lanes;		/* owned, one a thread */
+	bool official;			/* activations are rounded as DeepSeek's code does */
 	bool (*tick)(void *ctx);	/* before each product; false ends the run. May be NULL */
 	void *tick_ctx;
 };
@@ -157,11 +161,13 @@ void engine_close(struct engine *g);
 /* Runs task in every thread; the first lane's error, in order, becomes *e. */
 enum status engine_run(struct engine *g, void (*task)(void *ctx, unsigned i, unsigned n), void *ctx,
 		       struct err *e) MUST_USE;
-/* y = W x for rows [row0, row0 + n_rows) of one matrix and n tokens; y column 0 is row0. */
+/* y = W x for rows [row0, row0 + n_rows) of one matrix and n tokens; y column 0 is row0. With
+ * official activations x and y are rounded as the matrix's role asks. */
 struct linear {
 	const struct weight *w;
 	uint64_t matrix, row0, n_rows;
 	const float *x; size_t n, x_stride;
+	float *rounded;			/* where x goes if it must be rounded: like x, or x itself */
 	float *y; size_t y_stride;
 };
 enum status linear(struct engine *g, const struct linear *l, struct err *e) MUST_USE;
@@ -183,7 +189,7 @@ struct forward {
 	float *stream;			/* (n_tok, n_hc, n_embd) */
 	float *x, *y;			/* (n_tok, n_embd): a sub-layer's input and output */
 	float *mix, *post, *comb;	/* (n_tok, (2 + n_hc) n_hc), (n_tok, n_hc), (n_tok, n_hc, n_hc) */
-	float *rope[2];			/* (n_ctx, n_rot): plain, compressed */
+	double *rope[2];		/* (n_ctx, n_rot): plain, compressed */
 	/* attention */
 	float *qa, *kv;			/* (n_tok, q_lora), (n_tok, head_dim) */
 	float *up, *gate;		/* compressor's products (n_tok, channels) */
@@ -258,6 +264,7 @@ struct perplexity_options {
 	uint32_t n_ctx;
 	uint32_t bos;			/* put in place of each chunk's first token, or TOKEN_NONE */
 	uint64_t max_memory;
+	bool official;			/* activations rounded as in DeepSeek's code, else float32 */
 	const char *path;		/* of the text, for messages */
 	const struct model *reference;	/* borrowed; run in lockstep with the model. Or NULL */
 	bool per_layer;			/* with a reference: also compare the streams after each layer */

@@ -28,7 +28,7 @@ enum { MAX_COLS = 130, MAX_N = 5, MAX_ROWS = 7 };
 static void check_product(size_t rows, size_t cols, size_t n)
 {
 	float w[MAX_ROWS * MAX_COLS], x[MAX_N * (MAX_COLS + 3)], y[2][MAX_N * (MAX_ROWS + 2)];
-	struct matmul m = { w, rows, cols, x, n, cols + 3, y[0], rows + 2 };
+	struct matmul m = { w, rows, cols, x, n, cols + 3, y[0], rows + 2, false };
 
 	for (size_t i = 0; i < rows * cols; i++)
 		w[i] = noise();
@@ -78,6 +78,23 @@ static void mixing_adds_rows_in_order(void)
 	ops_mix(out, 18, rows + 18, a, 1);
 	for (int c = 0; c < 18; c++)
 		CHECK(out[c] == 1);
+}
+
+/* What float32 lanes would lose: each lane meets 2^25, then ones, then -2^25. */
+static void wide_products_keep_what_float32_loses(void)
+{
+	enum { COLS = 67 };
+	float w[COLS], x[COLS], y = 0;
+	struct matmul m = { w, 1, COLS, x, 1, COLS, &y, 1, true };
+
+	for (int i = 0; i < COLS; i++) {
+		w[i] = i < 16 ? 0x1p25f : i < 48 ? 1 : i < 64 ? -0x1p25f : 3;
+		x[i] = 1;
+	}
+	ops_matmul(&m);
+	CHECKF(y == 41, "%g", (double)y);	/* 32 ones and three threes */
+	CHECK(ops_dot_wide(w, x, COLS) == 41);
+	CHECK(ops_dot_wide(w, x, 17) == 0x1p29 + 1);
 }
 
 /* ---- norms and activations ---- */
@@ -155,7 +172,8 @@ static void rope_frequencies_are_the_published_ones(void)
 static void rope_turns_adjacent_pairs(void)
 {
 	double freq[2] = { acos(-1) / 2, acos(-1) };	/* a quarter and a half turn a position */
-	float row[4], x[4] = { 1, 2, 3, 4 };
+	double row[4];
+	float x[4] = { 1, 2, 3, 4 };
 
 	ops_rope_row(row, freq, 2, 1);
 	ops_rope(x, row, 2, false);
@@ -288,6 +306,7 @@ int main(void)
 	RUN(products_are_the_portable_ones_to_the_bit);
 	RUN(mixing_adds_rows_in_order);
 	RUN(rms_norm_by_hand);
+	RUN(wide_products_keep_what_float32_loses);
 	RUN(activations);
 	RUN(hadamard_signs);
 	RUN(rope_frequencies_are_the_published_ones);

@@ -44,7 +44,10 @@ exits 'no text' 2 "$INGOT" perplexity a.gguf
 exits 'text and ids' 2 "$INGOT" perplexity a.gguf -f "$TEXT" --token-ids few.ids
 exits 'no model' 2 "$INGOT" perplexity -f "$TEXT"
 exits 'a context of three' 2 "$INGOT" perplexity a.gguf -f "$TEXT" -c 3
-exits 'not yet' 3 "$INGOT" perplexity a.gguf -f "$TEXT" --activations official
+exits 'official activations' 0 "$INGOT" perplexity a.gguf --token-ids few.ids -c 100 --activations official --logprobs o.lp
+says 'official activations' ', official activations$'
+exits 'official, source' 0 "$INGOT" perplexity "$SAMPLE" --token-ids few.ids -c 100 --activations official --logprobs p.lp
+same 'official: source and GGUF' o.lp p.lp
 exits 'no such activations' 2 "$INGOT" perplexity a.gguf -f "$TEXT" --activations f8
 exits 'no such model' 4 "$INGOT" perplexity nothing.gguf -f "$TEXT"
 exits 'no such text' 4 "$INGOT" perplexity a.gguf -f nothing.txt
