@@ -332,16 +332,24 @@ void ops_top_k(const double *score, size_t n, size_t k, struct ranked *scratch, 
 	}
 }
 
-double ops_log_prob(const float *z, size_t n, size_t target, uint32_t *best)
+double ops_log_sum(const float *z, size_t n, size_t *top)
 {
 	double sum = 0;
-	size_t top = 0;
 
+	*top = 0;
 	for (size_t i = 1; i < n; i++)
-		if (z[i] > z[top])
-			top = i;
+		if (z[i] > z[*top])
+			*top = i;
 	for (size_t i = 0; i < n; i++)
-		sum += exp((double)z[i] - (double)z[top]);
+		sum += exp((double)z[i] - (double)z[*top]);
+	return log(sum);
+}
+
+double ops_log_prob(const float *z, size_t n, size_t target, uint32_t *best)
+{
+	size_t top;
+	double sum = ops_log_sum(z, n, &top);
+
 	*best = (uint32_t)top;
-	return (double)z[target] - (double)z[top] - log(sum);
+	return (double)z[target] - (double)z[top] - sum;
 }

@@ -12,24 +12,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* log of the sum of exp(z - z[top]) */
-static double log_sum(const float *z, size_t n, size_t *top)
-{
-	double sum = 0;
-
-	*top = 0;
-	for (size_t i = 1; i < n; i++)
-		if (z[i] > z[*top])
-			*top = i;
-	for (size_t i = 0; i < n; i++)
-		sum += exp((double)z[i] - (double)z[*top]);
-	return log(sum);
-}
-
 double parity_kld(const float *reference, const float *model, size_t n)
 {
 	size_t a, b;
-	double log_a = log_sum(reference, n, &a), log_b = log_sum(model, n, &b), sum = 0;
+	double log_a = ops_log_sum(reference, n, &a), log_b = ops_log_sum(model, n, &b), sum = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		double p = (double)reference[i] - (double)reference[a] - log_a;

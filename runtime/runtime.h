@@ -76,6 +76,9 @@ void ops_rope(float *x, const double *cos_sin, size_t n_pairs, bool inverse);
  * counts as -infinity. */
 struct ranked { double score; uint32_t i; };
 void ops_top_k(const double *score, size_t n, size_t k, struct ranked *scratch, uint32_t *out);
+/* log of the sum of exp(z[i] - z[*top]) in double, in index order; *top: the lowest index of the
+ * maximum. */
+double ops_log_sum(const float *z, size_t n, size_t *top);
 /* log softmax(z)[target] in double, in index order; *best: the lowest index of the maximum. */
 double ops_log_prob(const float *z, size_t n, size_t target, uint32_t *best);
 
