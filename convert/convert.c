@@ -4,6 +4,7 @@
  */
 #include "convert/convert.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,7 +191,7 @@ static enum status write_sums(const char *path, const struct convert_options *o,
 	enum status st;
 
 	snprintf(sums, sizeof sums, "%s.SHA256SUMS", path);
-	TRY(file_open(&f, -100 /* AT_FDCWD */, path, true, path, e));
+	TRY(file_open(&f, AT_FDCWD, path, true, path, e));
 	TRY(digest_file(&f, DIGEST_SHA256, &d, NULL, e));
 	n = snprintf(line, sizeof line, "%s  %s\n", digest_text(&d, hex), name);
 	TRY(output_open(&out, sums, (uint64_t)n, o->force, e));

@@ -57,7 +57,7 @@ int status_exit_code(enum status s);	/* by the contract in docs; ERR_STOPPED giv
 #define TRY(expr) do { st = (expr); if (st != OK) goto out; } while (0)
 
 /* Lines for a person that are not (or not alone) the error: warnings, lists of findings.
- * A zeroed log is empty. Bounded: past LOG_MAX bytes lines are only counted. */
+ * A zeroed log is empty, NULL takes nothing. Bounded: past LOG_MAX bytes lines are only counted. */
 struct log { char *text; size_t len, cap; size_t n_lines, n_dropped; };
 enum { LOG_MAX = 8 << 20 };
 void log_add(struct log *l, const char *fmt, ...) PRINTF(2, 3);	/* no newline in fmt */

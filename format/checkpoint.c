@@ -263,14 +263,15 @@ enum status checkpoint_open(struct checkpoint *c, const char *path, const char *
 
 	*c = (struct checkpoint){ .dir = SOURCE_DIR_NONE };
 	TRY(source_dir_open(&c->dir, path, digests_file, e));
-	st = source_file_open(&f, &c->dir, index_name, &missing, notes, e);
+	/* opened again below with the others: that is when its notes count */
+	st = source_file_open(&f, &c->dir, index_name, &missing, NULL, e);
 	indexed = st == OK;
 	if (indexed) {
 		TRY(index_read(&x, &f.file, e));
 		TRY(shard_names(&x, &shards, f.file.path, e));
 	} else if (missing) {
 		source_file_close(&f);
-		st = source_file_open(&f, &c->dir, single_name, &missing, notes, e);
+		st = source_file_open(&f, &c->dir, single_name, &missing, NULL, e);
 		if (st != OK && missing)
 			st = refuse_without_index(c, e);
 		if (st != OK)

@@ -73,8 +73,11 @@ void log_add(struct log *l, const char *fmt, ...)
 	int n;
 	va_list ap;
 	struct err ignored;
-	void *p = l->text;
+	void *p;
 
+	if (!l)
+		return;
+	p = l->text;
 	va_start(ap, fmt);
 	n = vsnprintf(line, sizeof line, fmt, ap);
 	va_end(ap);

@@ -90,6 +90,11 @@ exits 'verify with it' 0 "$INGOT" verify nodigest --digests SUMS
 cp -a plain stale && touch -d '2101-01-01' stale/model-00001-of-00003.safetensors
 exits 'a stale record does not count' 5 "$INGOT" convert stale -o s.gguf
 exits 'a stale record, verify' 5 "$INGOT" verify stale
+cp -a plain record && echo x >record/.cache/huggingface/download/model.safetensors.index.json.metadata
+exits 'a malformed record, verify' 5 "$INGOT" verify record
+says 'a malformed record, verify' '^model.safetensors.index.json: NO DIGEST'
+exits 'a malformed record' 0 "$INGOT" convert record -o record.gguf
+check 'a malformed record is said once' test "$(grep -c 'not a download record' err)" -eq 1
 cp -a plain wrong && flip wrong/model-00002-of-00003.safetensors 50000 3
 exits 'a wrong shard' 1 "$INGOT" convert wrong -o w.gguf
 says 'a wrong shard is named, with both digests' 'model-00002-of-00003.safetensors: SHA-256 is [0-9a-f]{64}, expected [0-9a-f]{64}'
