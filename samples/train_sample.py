@@ -40,6 +40,7 @@ CONFIG = dict(
     initializer_range=0.02, use_cache=True, torch_dtype="bfloat16", transformers_version="4.57.1")
 SEQ = 512                                   # tokens of a training sequence
 SEED = 20260424
+DENSE_STEPS = 200                           # of these the attention sees all compressed rows, later the indexer's
 BOS, EOS, PAD = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"
 USER, ASSISTANT, THINK, UNTHINK = "<｜User｜>", "<｜Assistant｜>", "<think>", "</think>"
 FIRST, LAST = [BOS, EOS, PAD], [USER, ASSISTANT, THINK, UNTHINK]    # special tokens: lowest and highest ids
@@ -387,12 +388,11 @@ def sinkhorn(m):
 
 def hc_read(x, w):
     """Mixes the streams: x (n, S, D), w (n, S) -> (n, D)."""
-    return sum(w[:, j, None] * x[:, j] for j in range(x.shape[1]))
+    return torch.bmm(w[:, None], x)[:, 0]
 
 def hc_write(y, x, post, a):
     """Adds a sub-layer's output y (n, D) to the mixed streams; a (S, S, n), from row to column."""
-    S = x.shape[1]
-    return torch.stack([post[:, k, None] * y + sum(a[j, k][:, None] * x[:, j] for j in range(S)) for k in range(S)], 1)
+    return torch.baddbmm(post[:, :, None] * y[:, None], a.permute(2, 1, 0).contiguous(), x)
 
 def swiglu(g, u, w):
     lim = CONFIG["swiglu_limit"]
@@ -511,7 +511,7 @@ class Model:
         token, n = order // k, torch.bincount(e.flatten(), minlength=E)
         self.load[p] = n
         xb = x.to(self.dt)
-        product = lambda xs, m: torch.cat([v @ m[i].t() for i, v in enumerate(xs.split(n.tolist()))])
+        product = lambda xs, m: torch.cat([v @ e.t() for v, e in zip(xs.split(n.tolist()), m.unbind(0))])
         xe = xb[token]
         a = swiglu(product(xe, w[p + "experts.w1"]), product(xe, w[p + "experts.w3"]), wt.flatten()[order][:, None])
         y = product(a.to(self.dt), w[p + "experts.w2"]).float()
@@ -601,8 +601,8 @@ class Optimizer:
                 self.r.masters[n].mul_(1 - rate * 6e-4).sub_(lr * d.view(g.shape))
 
 def schedule(step, steps):
-    """Learning rate, as a part of the highest: up over 40 steps, then level, then down over the last 60 %."""
-    return min(1.0, (step + 1) / 40, max(0.02, (steps - step) / (0.6 * steps)))
+    """Learning rate, as a part of the highest: up over 40 steps, then level, then down over the last half."""
+    return min(1.0, (step + 1) / 40, max(0.02, (steps - step) / (0.5 * steps)))
 
 def unigram_ppl(counts, held):
     """Perplexity of held-out tokens under the frequencies of the training tokens, each counted once more."""
@@ -626,9 +626,57 @@ def save(o, r, opt, step):
     torch.save(dict(step=step, masters=r.masters, m=opt.m, v=opt.v, opt_step=opt.step_no), path + ".new")
     os.replace(path + ".new", path)
 
+def gradients(model, ids, o, step, part):
+    """Of one part of a step's batch, left at the weights; returns the losses and the loads of the experts."""
+    at = np.random.default_rng([SEED, step]).integers(0, len(ids) - SEQ - 2, o.batch)[part::o.parts]
+    x = torch.from_numpy(np.stack([ids[a:a + SEQ + 2] for a in at]).astype(np.int64))
+    model.dense = step < DENSE_STEPS
+    main, mtp = model(x[:, :-2], x[:, 1:-1])
+    loss = F.cross_entropy(main.float(), x[:, 1:-1].flatten())
+    loss2 = F.cross_entropy(mtp.float(), x[:, 2:].flatten())
+    index = sum(model.index_loss)
+    (loss + 0.3 * loss2 + 0.3 * index).backward()
+    return np.array([float(v.detach()) for v in (loss, loss2, index)]), model.load
+
+def worker(model, ids, o, part, pipe, grads):
+    """A process that computes one part of each step, from weights and into gradients that it shares."""
+    torch.set_num_threads(1)
+    while True:
+        out = gradients(model, ids, o, pipe.recv(), part)
+        for n, g in grads.items():
+            g.copy_(model.w[n].grad)
+            model.w[n].grad = None
+        pipe.send(out)
+
+def start_workers(model, names, ids, o):
+    """A pipe and the gradients of each part but the first, which is the caller's."""
+    for w in model.w.values():
+        w.share_memory_()
+    out = []
+    for part in range(1, o.parts):
+        ours, theirs = torch.multiprocessing.Pipe()
+        grads = {n: torch.zeros_like(model.w[n], requires_grad=False).share_memory_() for n in names}
+        torch.multiprocessing.get_context("fork").Process(
+            target=worker, args=(model, ids, o, part, theirs, grads), daemon=True).start()
+        out.append((ours, grads))
+    return out
+
+def step_gradients(model, workers, ids, o, step):
+    """The whole batch's: losses (means), loads (sums)."""
+    for pipe, _ in workers:
+        pipe.send(step)
+    losses, load = gradients(model, ids, o, step, 0)
+    for pipe, grads in workers:
+        more, n = pipe.recv()
+        losses = losses + more
+        load = {p: load[p] + n[p] for p in load}
+        for name, g in grads.items():
+            model.w[name].grad += g
+    return losses / o.parts, load
+
 def train(o):
     torch.manual_seed(SEED)
-    torch.set_num_threads(o.threads)
+    torch.set_num_threads(1)
     data = np.load(os.path.join(o.work, "tokens.npz"))
     ids, held = data["train"], data["held"]
     counts = np.bincount(ids, minlength=CONFIG["vocab_size"]).astype(np.float64)
@@ -641,33 +689,25 @@ def train(o):
             r.masters[n].copy_(w)
     model = Model(r.seen, torch.bfloat16)
     print(f"{sum(w.numel() for n, w in r.masters.items() if r.fmt[n] != 'i64')} parameters, unigram PPL {unigram_ppl(counts, held):.2f}")
-    begin, saved = time.time(), time.time()
-    for step in range(start, o.steps):
-        rng = np.random.default_rng([SEED, step])      # the same batches whether resumed or not
-        at = rng.integers(0, len(ids) - SEQ - 2, o.batch)
-        x = torch.from_numpy(np.stack([ids[a:a + SEQ + 2] for a in at]).astype(np.int64))
-        model.dense = step < o.steps // 6
+    workers = start_workers(model, list(opt.m), ids, o)
+    begin = saved = time.time()
+    for step in range(start, o.steps):              # a step's batch is the same whether resumed or not
         r.refresh()
-        main, mtp = model(x[:, :-2], x[:, 1:-1])
-        loss = F.cross_entropy(main.float(), x[:, 1:-1].flatten())
-        loss2 = F.cross_entropy(mtp.float(), x[:, 2:].flatten())
-        index = sum(model.index_loss)
-        (loss + 0.3 * loss2 + 0.3 * index).backward()
+        losses, load = step_gradients(model, workers, ids, o, step)
         opt.step(schedule(step, o.steps))
-        for p, n in model.load.items():                 # the choice of experts moves to even loads
+        for p, n in load.items():                   # the choice of experts moves to even loads
             if p + "gate.bias" in r.masters:
                 r.masters[p + "gate.bias"] += 2e-3 * torch.sign(n.float().mean() - n)
         if step % 20 == 0 or step == o.steps - 1:
-            print(f"step {step} loss {loss:.4f} mtp {loss2:.4f} index {index:.4f} "
-                  f"load {max(float(n.max() / n.sum()) for n in model.load.values()):.3f} "
+            print(f"step {step} loss {losses[0]:.4f} mtp {losses[1]:.4f} index {losses[2]:.4f} "
+                  f"load {max(float(n.max() / n.sum()) for n in load.values()):.3f} "
                   f"{(time.time() - begin) / (step - start + 1):.3f} s/step", flush=True)
         if time.time() - saved > 240 or step == o.steps - 1:
             saved = time.time()
             save(o, r, opt, step + 1)
             r.refresh()
-            dense, model.dense = model.dense, False
+            model.dense = False
             print(f"step {step}: held-out PPL {perplexity(model, held, SEQ, 8)[0]:.3f} (first 8 chunks)", flush=True)
-            model.dense = dense
 
 def load_weights(o):
     """The rounded weights of state.pt."""
@@ -676,7 +716,7 @@ def load_weights(o):
     return {n: rounded(w, fmt[n]) for n, w in s["masters"].items()}
 
 def evaluate(o):
-    torch.set_num_threads(o.threads)
+    torch.set_num_threads(2)
     data = np.load(os.path.join(o.work, "tokens.npz"))
     ids, held = data["train"], data["held"]
     with torch.no_grad():
@@ -774,7 +814,7 @@ def main():
     a.add_argument("--out", default="samples/v4-tiny", help="export: where to")
     a.add_argument("--steps", type=int, default=1500)
     a.add_argument("--batch", type=int, default=8, help="sequences a step")
-    a.add_argument("--threads", type=int, default=2)
+    a.add_argument("--parts", type=int, default=2, help="processes that share a step's batch, a thread each")
     a.add_argument("--resume", action="store_true")
     a.add_argument("--ctx", type=int, default=512)
     a.add_argument("--chunks", type=int, default=1 << 30)
