@@ -611,13 +611,13 @@ def unigram_ppl(counts, held):
 
 @torch.no_grad()
 def perplexity(model, ids, n_ctx, chunks):
-    """As `ingot perplexity` counts it: chunks of n_ctx tokens, their second half scored."""
+    """As `ingot perplexity` counts it: chunks of n_ctx tokens, in each the tokens behind its middle one scored."""
     nll, t = [], torch.from_numpy(ids.astype(np.int64))
     for k in range(min(chunks, len(t) // n_ctx)):
         c = t[k * n_ctx:(k + 1) * n_ctx]
         pad = -n_ctx % CONFIG["sliding_window"]
         logits = model(F.pad(c, (0, pad))[None])[:n_ctx].float()
-        nll.append(F.cross_entropy(logits[n_ctx // 2 - 1:-1], c[n_ctx // 2:], reduction="none"))
+        nll.append(F.cross_entropy(logits[n_ctx // 2:-1], c[n_ctx // 2 + 1:], reduction="none"))
     nll = torch.cat(nll)
     return math.exp(nll.mean()), len(nll)
 
@@ -638,8 +638,9 @@ def gradients(model, ids, o, step, part):
     (loss + 0.3 * loss2 + 0.3 * index).backward()
     return np.array([float(v.detach()) for v in (loss, loss2, index)]), model.load
 
-def worker(model, ids, o, part, pipe, grads):
+def worker(model, ids, o, part, ours, pipe, grads):
     """A process that computes one part of each step, from weights and into gradients that it shares."""
+    ours.close()                                    # so that recv() fails once the caller is gone
     torch.set_num_threads(1)
     while True:
         out = gradients(model, ids, o, pipe.recv(), part)
@@ -657,7 +658,8 @@ def start_workers(model, names, ids, o):
         ours, theirs = torch.multiprocessing.Pipe()
         grads = {n: torch.zeros_like(model.w[n], requires_grad=False).share_memory_() for n in names}
         torch.multiprocessing.get_context("fork").Process(
-            target=worker, args=(model, ids, o, part, theirs, grads), daemon=True).start()
+            target=worker, args=(model, ids, o, part, ours, theirs, grads), daemon=True).start()
+        theirs.close()
         out.append((ours, grads))
     return out
 
@@ -702,7 +704,7 @@ def train(o):
             print(f"step {step} loss {losses[0]:.4f} mtp {losses[1]:.4f} index {losses[2]:.4f} "
                   f"load {max(float(n.max() / n.sum()) for n in load.values()):.3f} "
                   f"{(time.time() - begin) / (step - start + 1):.3f} s/step", flush=True)
-        if time.time() - saved > 240 or step == o.steps - 1:
+        if time.time() - saved > 180 or step == o.steps - 1:
             saved = time.time()
             save(o, r, opt, step + 1)
             r.refresh()
