@@ -40,7 +40,7 @@ CONFIG = dict(
     initializer_range=0.02, use_cache=True, torch_dtype="bfloat16", transformers_version="4.57.1")
 SEQ = 512                                   # tokens of a training sequence
 SEED = 20260424
-DENSE_STEPS = 200                           # of these the attention sees all compressed rows, later the indexer's
+DENSE_STEPS = 120                           # of these the attention sees all compressed rows, later the indexer's
 BOS, EOS, PAD = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"
 USER, ASSISTANT, THINK, UNTHINK = "<｜User｜>", "<｜Assistant｜>", "<think>", "</think>"
 FIRST, LAST = [BOS, EOS, PAD], [USER, ASSISTANT, THINK, UNTHINK]    # special tokens: lowest and highest ids
@@ -225,7 +225,7 @@ def layer_tensors(p, layer):
     ratio, mix = c["compress_ratios"][layer], (2 + S) * S
     lin = lambda name, o, i, gain=1.0, fmt="fp8": (p + name, fmt, (o, i), gain / math.sqrt(i))
     yield from (lin("attn.wq_a", qr, D), lin("attn.wq_b", H * hd, qr), lin("attn.wkv", hd, D),
-                lin("attn.wo_a", G * R, H * hd // G), lin("attn.wo_b", D, G * R, 0.3))
+                lin("attn.wo_a", G * R, H * hd // G), lin("attn.wo_b", D, G * R, 0.05))
     for name, n in ("attn_norm", D), ("ffn_norm", D), ("attn.q_norm", qr), ("attn.kv_norm", hd):
         yield p + name + ".weight", "bf16", (n,), 1.0
     yield p + "attn.attn_sink", "f32", (H,), 0.0
@@ -245,7 +245,7 @@ def layer_tensors(p, layer):
         yield p + "ffn.gate.tid2eid", "i64", (c["vocab_size"], c["num_experts_per_tok"]), None
     else:
         yield p + "ffn.gate.bias", "f32", (E,), 0.0
-    for w, o, i, gain in ("w1", F_, D, 1.0), ("w3", F_, D, 1.0), ("w2", D, F_, 0.3):
+    for w, o, i, gain in ("w1", F_, D, 1.0), ("w3", F_, D, 1.0), ("w2", D, F_, 0.05):
         yield p + "ffn.experts." + w, "fp4", (E, o, i), gain / math.sqrt(i)
         yield lin("ffn.shared_experts." + w, o, i, gain)
     for half in "attn", "ffn":
@@ -260,7 +260,7 @@ def tensors():
     for layer in range(L):
         yield from layer_tensors(f"layers.{layer}.", layer)
     yield from layer_tensors("mtp.0.", L)
-    yield from ((f"mtp.0.{w}_proj", "fp8", (D, D), 1 / math.sqrt(D)) for w in "eh")
+    yield from ((f"mtp.0.{w}_proj", "fp8", (D, D), 0.1 / math.sqrt(D)) for w in "eh")
     yield from ((f"mtp.0.{w}.weight", "bf16", (D,), 1.0) for w in ("enorm", "hnorm", "norm"))
     yield "norm.weight", "bf16", (D,), 1.0
     yield "head.weight", "bf16", (c["vocab_size"], D), 0.3 / math.sqrt(D)
@@ -278,8 +278,29 @@ def hash_table(counts, rng):
         load[table[t]] += counts[t] + rng.random()
     return torch.from_numpy(table)
 
-def start_weights(counts):
-    """The float32 masters before the first step, and the hash tables."""
+def bigram_tables(ids):
+    """Embedding and output matrix that alone predict a token from the one before: from the singular vectors of the
+    log odds of the pairs, weighted by the tokens' counts. All embeddings have mean square 1, so that the norm before
+    the output matrix changes nothing; a random rotation spreads the values over the dimensions."""
+    V, D = CONFIG["vocab_size"], CONFIG["hidden_size"]
+    count = torch.from_numpy(np.bincount(ids[:-1].astype(np.int64) * V + ids[1:], minlength=V * V)).double().view(V, V)
+    first, alone = count.sum(1, keepdim=True), (count.sum(0) + 1) / (count.sum() + V)
+    odds = torch.log((count + 10 * alone) / (first + 10)) - alone.log()
+    wf, wa = first + 10, alone
+    u, s, vt = torch.linalg.svd((odds - odds.mean(1, keepdim=True)) * wf * wa)
+    u, v = u[:, :D - 2] * s[:D - 2].sqrt() / wf, vt[:D - 2].T * s[:D - 2].sqrt() / wa[:, None]
+    u, v = u / (c := u.norm(dim=0) / v.norm(dim=0)).sqrt(), v * c.sqrt()
+    gain = math.sqrt(0.7 * D) / u.norm(dim=1).max()
+    rest = torch.full((V, 1), math.sqrt(0.2 * D))           # by it the output matrix adds what each token has alone
+    u = torch.cat([u * gain, rest, torch.zeros(V, 1)], 1)
+    u[:, -1] = (D - u.square().sum(1)).sqrt()
+    v = torch.cat([v / gain, (alone.log() - alone.log().mean())[:, None] / rest, torch.zeros(V, 1)], 1)
+    turn = torch.linalg.qr(torch.randn(D, D, generator=torch.Generator().manual_seed(SEED)).double())[0]
+    return (u @ turn).float(), (v @ turn).float()
+
+def start_weights(ids, counts):
+    """The float32 masters before the first step, and the hash tables. The layers start as small changes of a
+    prediction by the token before."""
     g, rng, w = torch.Generator().manual_seed(SEED), np.random.default_rng(SEED), {}
     S = CONFIG["hc_mult"]
     for name, fmt, shape, start in tensors():
@@ -292,6 +313,8 @@ def start_weights(counts):
             w[name] = torch.full(shape, float(start))
         else:
             w[name] = torch.randn(shape, generator=g) * start
+    w["embed.weight"], w["head.weight"] = bigram_tables(ids)
+    w["mtp.0.e_proj"] = torch.eye(CONFIG["hidden_size"])
     return w
 
 # ---------------------------------------------------------------- number formats
@@ -682,7 +705,7 @@ def train(o):
     data = np.load(os.path.join(o.work, "tokens.npz"))
     ids, held = data["train"], data["held"]
     counts = np.bincount(ids, minlength=CONFIG["vocab_size"]).astype(np.float64)
-    r = Rounder(start_weights(counts), torch.bfloat16)
+    r = Rounder(start_weights(ids, counts), torch.bfloat16)
     opt, start = Optimizer(r), 0
     if o.resume:
         s = torch.load(os.path.join(o.work, "state.pt"))
