@@ -221,6 +221,29 @@ enum status forward_head(struct forward *f, uint32_t from, uint32_t to, struct e
 /* Logits (n, n_vocab) of packed rows [row, row + n). */
 enum status forward_logits(struct forward *f, size_t row, size_t n, float *logits, struct err *e) MUST_USE;
 
+/* ---- session.c: one sequence that grows -------------------------------------------------------*/
+
+/* Zeroed = closed; not to be moved while open. engine.tick of f may be set between calls. */
+struct session {
+	struct forward f;
+	bool failed;			/* an error left the state half written */
+};
+/* Room for n_ctx tokens, of which at most n_batch go through the layers together. The model and the
+ * pool are borrowed until session_close. ERR_UNSUPPORTED for a context beyond the model's, ERR_NOMEM,
+ * saying what is needed, where that is more than max_memory bytes. */
+enum status session_open(struct session *s, const struct model *m, struct pool *pool, uint32_t n_ctx,
+			 uint32_t n_batch, uint64_t max_memory, bool official, struct err *e) MUST_USE;
+/* Appends n ids. logits (n_vocab) of the last one, or NULL. Bits do not depend on how a text is
+ * divided over calls or batches. ERR_UNSUPPORTED, changing nothing, beyond n_ctx; after any other
+ * error the session can only be closed. */
+enum status session_eval(struct session *s, const uint32_t *ids, uint32_t n, float *logits,
+			 struct err *e) MUST_USE;
+uint32_t session_pos(const struct session *s);	/* tokens so far */
+/* Memory of a session, the threads' tiles and the model's headers apart; UINT64_MAX where it does not
+ * fit 64 bits. */
+uint64_t session_bytes(const struct arch *a, uint32_t n_ctx, uint32_t n_batch, unsigned n_threads);
+void session_close(struct session *s);
+
 /* ---- parity.c: how far a model is from its reference -----------------------------------------*/
 
 /* Sum of p (ln p - ln q), p the softmax of the reference's logits and q of the model's: in double,
