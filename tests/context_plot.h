@@ -123,6 +123,18 @@ static void draw_bytes(FILE *o, const struct figure *f, const struct panel *a)
 	text(o, a->x + 42, a->y + 53, "start", "in memory");
 }
 
+/* The least of 1, 2, 4, 5, 8 times a power of ten that is not less. */
+static double round_up(double v)
+{
+	static const double steps[] = { 1, 2, 4, 5, 8, 10 };
+	double unit = pow(10, floor(log10(v)));
+	int i = 0;
+
+	while (i < 5 && steps[i] * unit < v)
+		i++;
+	return steps[i] * unit;
+}
+
 static void draw(FILE *o, const struct figure *f)
 {
 	double most = 0;
@@ -130,9 +142,7 @@ static void draw(FILE *o, const struct figure *f)
 
 	for (size_t i = 0; i < f->n; i++)
 		most = fmax(most, fmax(f->p[i].ms, up_to(f, &f->p[i], PARTS - 1)));
-	for (cost.high = 1; cost.high < most * 1.1; cost.high *= 2)
-		;
-	cost.high = cost.high * 0.625 > most * 1.1 ? cost.high * 0.625 : cost.high;
+	cost.high = round_up(most * 1.05 / 5) * 5;
 	bytes.low = exp2(floor(log2((double)f->p[0].kv)));
 	for (bytes.high = bytes.low; bytes.high < (double)f->p[f->n - 1].plain; bytes.high *= 32)
 		;

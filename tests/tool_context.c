@@ -228,12 +228,13 @@ int main(int argc, char **argv)
 	float *logits = NULL;
 	enum status st;
 
-	if (argc != 6) {
-		fprintf(stderr, "usage: tool_context MODEL THREADS FIRST LAST OUT.svg\n");
+	uint32_t first = argc == 6 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
+	uint32_t last = argc == 6 ? (uint32_t)strtoul(argv[4], NULL, 10) : 0;
+
+	if (first == 0 || last / 4 < first || last / first >> MAX_POINTS) {
+		fprintf(stderr, "usage: tool_context MODEL THREADS FIRST LAST OUT.svg; LAST is 4 FIRST or more\n");
 		return 2;
 	}
-	uint32_t first = (uint32_t)strtoul(argv[3], NULL, 10), last = (uint32_t)strtoul(argv[4], NULL, 10);
-
 	TRY(model_open(&m, argv[1], &notes, &e));
 	TRY(pool_open(&pool, (unsigned)strtoul(argv[2], NULL, 10), &e));
 	TRY(session_open(&s, &m, &pool, last + DECODED, BATCH, UINT64_MAX, false, &e));
