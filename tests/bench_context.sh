@@ -1,7 +1,7 @@
 #!/bin/bash
 # What a longer context costs, on a small model with V4's window, ratios and number of picks: 1,024 to
-# 131,072 tokens, one and a half minutes on two cores. Prints a table and writes context.svg into
-# BENCH_DIR. Called by make bench; to be run on a machine that does nothing else.
+# 131,072 tokens, one to two minutes on two cores. Prints a table and writes context.svg into BENCH_DIR.
+# Called by make bench.
 set -euo pipefail
 build=${BUILD:-build/gcc-release}
 dir=${BENCH_DIR:-/var/tmp/ingot-bench}

@@ -16,7 +16,7 @@ static const char *const part_names[PARTS] = { "the same for every context", "wi
 struct point {
 	uint32_t n;			/* tokens of context */
 	double prefill;			/* tokens a second, since the point before */
-	double ms;			/* a decoded token, the median */
+	double ms;			/* of one thread for a decoded token, the median */
 	double work[PARTS];		/* multiply-adds a token; [0] is 1 */
 	uint64_t kv, resident;		/* bytes: the formula's, and those of pages in memory */
 	uint64_t plain;			/* a row for each token and layer */
@@ -82,7 +82,7 @@ static double up_to(const struct figure *f, const struct point *p, int part)
 /* The fitted parts on top of each other, and what was measured. */
 static void draw_cost(FILE *o, const struct figure *f, const struct panel *a)
 {
-	axes(o, f, a, "A decoded token, milliseconds");
+	axes(o, f, a, "A decoded token, milliseconds of one thread");
 	for (int k = PARTS - 1; k >= 0; k--) {	/* each covers the lower part of the one before */
 		fprintf(o, "<path class='p%d' d='M%.1f %.1f", k, a->x, a->y + a->h);
 		for (size_t i = 0; i < f->n; i++)

@@ -5,11 +5,12 @@
  *
  *	tool_context MODEL THREADS FIRST LAST OUT.svg
  *
- * One session is prefilled to FIRST tokens, twice that, and so on to LAST; at each of these 32 tokens
- * are decoded one by one. The work that grows is counted in multiply-adds from the model's
- * dimensions: attention over the window and the picked rows, over rows of 128 tokens, and the
- * indexer's scores of rows of 4 tokens. Two costs of a multiply-add, attention's and the indexer's,
- * and one of all else are fitted by least squares of relative errors.
+ * One session is prefilled to FIRST tokens, twice that, and so on to LAST, by THREADS threads; at each
+ * of these 32 tokens are decoded one by one, by one thread: its CPU time hardly depends on what else
+ * runs. The work that grows is counted in multiply-adds from the model's dimensions: attention over the
+ * window and the picked rows, over rows of 128 tokens, and the indexer's scores of rows of 4 tokens.
+ * Two costs of a multiply-add, attention's and the indexer's, and one of all else are fitted by least
+ * squares of relative errors.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,11 +23,11 @@
 
 enum { DECODED = 32, BATCH = 512 };
 
-static double now(void)
+static double now(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
@@ -112,12 +113,14 @@ static uint32_t id_at(const struct session *s, uint32_t pos)
 	return (uint32_t)((pos * 2654435761u >> 7) % s->f.arch->n_vocab);
 }
 
-/* From wherever s is to n tokens, then DECODED single ones. */
-static enum status measure(struct session *s, uint32_t n, struct point *p, float *logits, struct err *e)
+/* From wherever s is to n tokens, then DECODED single ones in this thread alone. */
+static enum status measure(struct session *s, struct pool *alone, uint32_t n, struct point *p, float *logits,
+			   struct err *e)
 {
 	const struct arch *a = s->f.arch;
 	uint32_t ids[BATCH], start = session_pos(s);
-	double t = now(), each[DECODED];
+	double t = now(CLOCK_MONOTONIC), each[DECODED];
+	struct pool *all = s->f.engine.pool;
 	enum status st = OK;
 
 	for (uint32_t k = 0; session_pos(s) < n; k = 0) {
@@ -127,12 +130,13 @@ static enum status measure(struct session *s, uint32_t n, struct point *p, float
 		}
 		TRY(session_eval(s, ids, k, NULL, e));
 	}
-	p->prefill = (n - start) / (now() - t);
+	p->prefill = (n - start) / (now(CLOCK_MONOTONIC) - t);
+	s->f.engine.pool = alone;
 	for (int i = 0; i < DECODED; i++) {
 		ids[0] = id_at(s, session_pos(s));
-		t = now();
+		t = now(CLOCK_THREAD_CPUTIME_ID);
 		TRY(session_eval(s, ids, 1, logits, e));
-		each[i] = (now() - t) * 1e3;
+		each[i] = (now(CLOCK_THREAD_CPUTIME_ID) - t) * 1e3;
 	}
 	qsort(each, DECODED, sizeof *each, ascending);
 	p->n = n;
@@ -142,6 +146,7 @@ static enum status measure(struct session *s, uint32_t n, struct point *p, float
 	p->resident = resident(&s->kv);
 	p->plain = (uint64_t)session_pos(s) * a->n_layer * a->head_dim * sizeof(float);
 out:
+	s->f.engine.pool = all;
 	return st;
 }
 
@@ -220,7 +225,7 @@ int main(int argc, char **argv)
 {
 	struct model m = MODEL_NONE;
 	struct log notes = { 0 };
-	struct pool pool = { 0 };
+	struct pool pool = { 0 }, alone = { 0 };
 	struct session s = { 0 };
 	struct point points[MAX_POINTS];
 	struct figure f = { points, 0, { 0 } };
@@ -237,10 +242,11 @@ int main(int argc, char **argv)
 	}
 	TRY(model_open(&m, argv[1], &notes, &e));
 	TRY(pool_open(&pool, (unsigned)strtoul(argv[2], NULL, 10), &e));
+	TRY(pool_open(&alone, 1, &e));
 	TRY(session_open(&s, &m, &pool, last + DECODED, BATCH, UINT64_MAX, false, &e));
 	logits = calloc(m.arch.n_vocab, sizeof *logits);
 	for (uint32_t n = first; logits && n >= first && n <= last && f.n < MAX_POINTS; n *= 2) {
-		TRY(measure(&s, n, &points[f.n], logits, &e));
+		TRY(measure(&s, &alone, n, &points[f.n], logits, &e));
 		f.n++;
 	}
 	fit(&f);
@@ -253,6 +259,7 @@ out:
 	free(logits);
 	session_close(&s);
 	pool_close(&pool);
+	pool_close(&alone);
 	model_close(&m);
 	log_close(&notes);
 	return st != OK;
