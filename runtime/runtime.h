@@ -174,6 +174,7 @@ struct linear {
 	const float *x; size_t n, x_stride;
 	float *rounded;			/* where x goes if it must be rounded: like x, or x itself */
 	float *y; size_t y_stride;
+	float *y_low;			/* like y, or NULL: official sums that are not rounded are y + y_low */
 };
 enum status linear(struct engine *g, const struct linear *l, struct err *e) MUST_USE;
 /* Memory of the lanes for a model, about. */
@@ -186,6 +187,7 @@ struct kv_layer {
 	float *raw;			/* the last min(pos, window - 1) rows (head_dim), oldest first */
 	float *rows[2];			/* (n_ctx / ratio, head_dim or idx_dim), pos / ratio are there */
 	float *up[2], *gate[2];		/* the compressor's products that a block to come needs */
+	float *up_low[2], *gate_low[2];	/* their low parts, with official activations */
 };
 /* Zeroed = closed. */
 struct kv {
@@ -196,9 +198,10 @@ struct kv {
 };
 /* 4 bytes times the sum over layers of
  *	(min(window, n_ctx) - 1) head_dim				raw rows
- *	+ (n_ctx / r) (head_dim + idx) + 2 p (head_dim + idx)		only if r > 0 and n_ctx >= r
+ *	+ (n_ctx / r) (head_dim + idx) + 4 p (head_dim + idx)		only if r > 0 and n_ctx >= r
  * r: the layer's ratio; idx: idx_dim where a position may see more rows than the indexer may pick, else 0;
- * p: r - 1 products for an open block, 2 (2 r - 1) for r = 4: two halves, and also the block before.
+ * p: r - 1 products for an open block, 2 (2 r - 1) for r = 4: two halves, and also the block before;
+ * four floats each: up and gate, and their low parts.
  * UINT64_MAX where it does not fit 64 bits. Pages that no row has reached cost address space only. */
 uint64_t kv_bytes(const struct arch *a, uint32_t n_ctx);
 enum status kv_open(struct kv *kv, const struct arch *a, uint32_t n_ctx, struct err *e) MUST_USE;
@@ -224,13 +227,17 @@ struct forward {
 	uint32_t *ids;			/* (n_tok) */
 	float *stream;			/* (n_tok, n_hc, n_embd) */
 	float *x, *y;			/* (n_tok, n_embd): a sub-layer's input and output */
-	float *mix, *post, *comb;	/* (n_tok, (2 + n_hc) n_hc), (n_tok, n_hc), (n_tok, n_hc, n_hc) */
+	float *mix;			/* (n_tok, (2 + n_hc) n_hc) */
+	double *post, *comb;		/* (n_tok, n_hc), (n_tok, n_hc, n_hc) */
+	float *low;			/* (n_tok, widest): low parts of mix, of router or of y */
 	double *freq[2];		/* (n_rot / 2): plain, compressed */
 	double *rope[2];		/* (n_new, n_rot): the batch's positions */
-	double *turn;			/* (threads, n_rot) */
+	double *turn;			/* (threads, n_turn): a row's angles, or a row of the indexer */
+	size_t n_turn;
 	/* attention */
 	float *qa, *kv;			/* (n_tok, q_lora), (n_tok, head_dim) */
 	float *up, *gate;		/* compressor's products (n_tok, channels) */
+	float *up_low, *gate_low;	/* their low parts */
 	float *rows;			/* compressed rows (n_seq, n_ctx / ratio, head_dim), without a past */
 	float *q, *z;			/* one group's heads (n_tok, H / G, head_dim); (n_tok, G o_lora) */
 	float *idx_q, *idx_w;		/* (n_tok, idx_head, idx_dim), (n_tok, idx_head) */
@@ -240,7 +247,7 @@ struct forward {
 	uint32_t *pick;			/* (n_tok, idx_topk) where more rows than that may be visible */
 	/* experts */
 	float *router;			/* (n_tok, n_expert) */
-	uint32_t *expert; float *expert_weight;	/* (n_tok, n_expert_used) */
+	uint32_t *expert; double *expert_weight;	/* (n_tok, n_expert_used) */
 	uint32_t *order;		/* (n_tok * n_expert_used), pairs sorted by expert */
 	uint32_t *first;		/* (n_expert + 1) into order */
 	float *ex_x, *ex_y, *ex_gate, *ex_up;	/* (n_tok, n_embd) twice, (n_tok, n_ff) twice */
