@@ -190,7 +190,7 @@ out:
 enum status forward_open(struct forward *f, const struct model *m, struct pool *pool, uint32_t n_ctx,
 			 uint32_t max_seq, struct err *e)
 {
-	*f = (struct forward){ .model = m, .arch = &m->arch, .n_ctx = n_ctx, .max_new = n_ctx,
+	*f = (struct forward){ .trunk = m, .model = m, .arch = &m->arch, .n_ctx = n_ctx, .max_new = n_ctx,
 			       .max_seq = max_seq };
 	return open_shape(f, pool, e);
 }
@@ -198,7 +198,7 @@ enum status forward_open(struct forward *f, const struct model *m, struct pool *
 enum status forward_open_past(struct forward *f, const struct model *m, struct pool *pool, struct kv *past,
 			      uint32_t max_new, struct err *e)
 {
-	*f = (struct forward){ .model = m, .arch = &m->arch, .past = past, .n_ctx = past->n_ctx,
+	*f = (struct forward){ .trunk = m, .model = m, .arch = &m->arch, .past = past, .n_ctx = past->n_ctx,
 			       .max_new = max_new, .max_seq = 1 };
 	return open_shape(f, pool, e);
 }
@@ -220,6 +220,7 @@ void forward_close(struct forward *f)
 		memcpy(&p, s[i].at, sizeof p);
 		free(p);
 	}
+	free(f->pair);
 	engine_close(&f->engine);
 	*f = (struct forward){ 0 };
 }
@@ -241,7 +242,7 @@ float *small_load(struct forward *f, enum role role, uint32_t layer, uint64_t n,
  * attention the experts' buffer is free, and as large as f->x. */
 static float *place_to_round(struct forward *f, const float *x)
 {
-	return x == f->qa ? f->qa : x == f->z ? f->z : f->ex_x;
+	return x == f->qa ? f->qa : x == f->z ? f->z : x == f->pair ? f->pair : f->ex_x;
 }
 
 enum status linear_all(struct forward *f, enum role role, uint32_t layer, const float *x, size_t x_stride,
@@ -299,6 +300,8 @@ static enum status start(struct forward *f, const uint32_t *ids, uint32_t n_seq,
 {
 	size_t n_rot = f->arch->n_rot;
 
+	f->model = f->trunk;
+	f->arch = &f->trunk->arch;
 	f->n_seq = n_seq;
 	f->pos = pos;
 	f->n_new = n_new;

@@ -258,6 +258,7 @@ static void head_task(void *ctx, unsigned i, unsigned n)
 enum status hyper_head(struct forward *f, uint32_t from, uint32_t to, struct err *e)
 {
 	const struct arch *a = f->arch;
+	bool mtp = f->model->part == PART_MTP;	/* its own norm; the rest has the same roles */
 	struct hyper h = { .f = f, .from = from, .to = to };
 	enum status st;
 
@@ -267,7 +268,8 @@ enum status hyper_head(struct forward *f, uint32_t from, uint32_t to, struct err
 			 f->low, a->n_hc, e));
 	if (!(h.scale = small_load(f, ROLE_OUTPUT_HC_SCALE, LAYER_NONE, 1, e)) ||
 	    !(h.base = small_load(f, ROLE_OUTPUT_HC_BASE, LAYER_NONE, a->n_hc, e)) ||
-	    !(h.norm = small_load(f, ROLE_OUTPUT_NORM, LAYER_NONE, a->n_embd, e))) {
+	    !(h.norm = small_load(f, mtp ? ROLE_MTP_HEAD_NORM : ROLE_OUTPUT_NORM, mtp ? a->n_layer : LAYER_NONE,
+				  a->n_embd, e))) {
 		st = e->status;
 		goto out;
 	}

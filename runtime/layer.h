@@ -103,7 +103,7 @@ float *small_load(struct forward *f, enum role role, uint32_t layer, uint64_t n,
 /* linear() over all tokens and rows of a bound weight. */
 enum status linear_all(struct forward *f, enum role role, uint32_t layer, const float *x, size_t x_stride,
 		       float *y, size_t n, struct err *e) MUST_USE;
-/* The same with low parts, written only if official: NULL of a run that is not. */
+/* The same with low parts, which are written only if official. */
 enum status linear_pairs(struct forward *f, enum role role, uint32_t layer, const float *x, size_t x_stride,
 			 float *y, float *y_low, size_t n, struct err *e) MUST_USE;
 static inline float *if_official(const struct forward *f, float *low) { return f->engine.official ? low : NULL; }

@@ -6,8 +6,8 @@
  * with every token, so that a weight is read and decoded once a batch whatever its size, and the
  * memory for it is a tile a thread. With official activations the input of a quantized matrix is
  * rounded first (again, where several products share it: that changes nothing), and outputs after;
- * what the official code leaves in float32 has low parts besides, as every later rounding makes a
- * step of a last bit.
+ * what is not rounded (hyper-connections, router, compressor) has low parts besides, as the roundings
+ * that follow make a step of a last bit.
  */
 #include "runtime/layer.h"
 
@@ -68,8 +68,7 @@ static void round_task(void *ctx, unsigned i, unsigned n)
 			  INPUT_BLOCK);
 }
 
-/* y + y_low = the sum: double as two floats, for what the official code keeps in float32, so that
- * nothing but its own roundings is left on the way to them. */
+/* y + y_low = the sum: a double as two floats, for what is not rounded. */
 static void product_pairs(const struct matmul *m, float *y_low)
 {
 	for (size_t t = 0; t < m->n; t++)

@@ -145,6 +145,7 @@ enum product product_of(enum role role)
 	case ROLE_GATE_SHEXP:
 	case ROLE_UP_SHEXP:
 	case ROLE_DOWN_SHEXP:
+	case ROLE_MTP_EH_PROJ:
 		return PRODUCT_QUANTIZED;
 	case ROLE_ATTN_OUTPUT_A:	/* FP8 in the file, but multiplied as bf16 */
 	case ROLE_IDX_PROJ:

@@ -8,7 +8,7 @@
  * order that only shapes decide, from weights decoded exactly to float32. The official roundings
  * of activations are an option of a run (round.c) and keep this.
  * Reading order: ops.c, weights.c, linear.c, forward.c, kv.c, then hyper.c, attention.c, compressor.c,
- * moe.c, round.c; perplexity.c uses them, and parity.c for two models; session.c for one sequence.
+ * moe.c, round.c, mtp.c; perplexity.c uses them, and parity.c for two models; session.c for one sequence.
  */
 #ifndef RUNTIME_RUNTIME_H
 #define RUNTIME_RUNTIME_H
@@ -94,12 +94,16 @@ struct model {
 	struct gguf gguf;
 	struct checkpoint ckpt;
 	struct arch arch;
-	struct wants wants;		/* of the trunk */
+	enum model_part part;
+	struct wants wants;		/* of the trunk, or of the MTP block */
 };
 #define MODEL_NONE ((struct model){ .file = FILE_NONE, .ckpt = CHECKPOINT_NONE })
 /* Reads headers and checks that every tensor of the trunk is there, of the right shape and of a
  * type that can be decoded. What is wrong beyond the first finding is in notes. */
 enum status model_open(struct model *m, const char *path, struct log *notes, struct err *e) MUST_USE;
+/* The same for the one part: what a run of the MTP block needs (mtp_open). */
+enum status model_open_part(struct model *m, const char *path, enum model_part part, struct log *notes,
+			    struct err *e) MUST_USE;
 /* The model's own vocabulary; *found false where the model carries none. */
 enum status model_vocab(const struct model *m, struct vocab *v, bool *found, struct log *notes,
 			struct err *e) MUST_USE;
@@ -217,8 +221,9 @@ enum { HYPER_MAX = 8 };			/* residual streams */
  * s is row s * n_new + i everywhere. Either the sequences begin and end with the batch, or there is
  * one and `past` has the positions before it. */
 struct forward {
-	const struct model *model;
-	const struct arch *arch;
+	const struct model *trunk;	/* borrowed */
+	const struct model *model;	/* whose weights are next: the trunk's, or the MTP block's */
+	const struct arch *arch;	/* the model's */
 	struct engine engine;
 	struct kv *past;		/* borrowed, or NULL */
 	uint32_t n_ctx;			/* positions that a sequence has room for */
@@ -251,6 +256,8 @@ struct forward {
 	uint32_t *order;		/* (n_tok * n_expert_used), pairs sorted by expert */
 	uint32_t *first;		/* (n_expert + 1) into order */
 	float *ex_x, *ex_y, *ex_gate, *ex_up;	/* (n_tok, n_embd) twice, (n_tok, n_ff) twice */
+	float *pair;			/* owned, grown by forward_mtp: (n_tok, 2 n_embd) */
+	size_t pair_cap;
 };
 /* Bytes that a batch of whole sequences needs, tiles apart; UINT64_MAX where they do not fit 64 bits. */
 uint64_t forward_bytes(const struct arch *a, uint32_t n_ctx, uint64_t n_seq, unsigned n_threads);
@@ -273,6 +280,18 @@ enum status forward_layer(struct forward *f, uint32_t layer, struct err *e) MUST
 enum status forward_head(struct forward *f, uint32_t from, uint32_t to, struct err *e) MUST_USE;
 /* Logits (n, n_vocab) of packed rows [row, row + n). */
 enum status forward_logits(struct forward *f, size_t row, size_t n, float *logits, struct err *e) MUST_USE;
+
+/* ---- mtp.c: the block that predicts one token further --------------------------------------*/
+
+/* The MTP block of an open model: from path, or, if that is NULL, from where the trunk is (the
+ * checkpoint itself; mtp-NAME beside a GGUF). ERR_UNSUPPORTED, saying why, where there is none. */
+enum status mtp_open(struct model *mtp, const struct model *trunk, const char *path, struct log *notes,
+		     struct err *e) MUST_USE;
+uint64_t mtp_bytes(const struct arch *a, uint32_t n_ctx, uint64_t n_seq);	/* beyond forward_bytes */
+/* After the trunk's last layer, whole sequences only: on through the block. Until the next
+ * forward_start, forward_head and forward_logits are then the block's: the row of token t predicts
+ * token t + 2; those of a sequence's last token mean nothing. */
+enum status forward_mtp(struct forward *f, const struct model *mtp, struct err *e) MUST_USE;
 
 /* ---- session.c: one sequence that grows -------------------------------------------------------*/
 
@@ -348,6 +367,8 @@ struct perplexity_options {
 	const char *path;		/* of the text, for messages */
 	const struct model *reference;	/* borrowed; run in lockstep with the model. Or NULL */
 	bool per_layer;			/* with a reference: also compare the streams after each layer */
+	const struct model *mtp;	/* borrowed: the model's MTP block, if it is to be measured, too */
+	const struct model *ref_mtp;	/* the reference's; with a reference both are given, or none */
 };
 /* White-space separated decimal ids, each below n_vocab. *ids is owned by the caller. */
 enum status perplexity_read_ids(const char *text, size_t n, uint32_t n_vocab, const char *path, uint32_t **ids,
@@ -362,12 +383,14 @@ struct perplexity_plan {
 };
 struct perplexity_row {
 	uint64_t index;			/* of the target in the text's ids */
+	uint32_t ahead;			/* 1: of the next token; 2: the MTP block's, of the one after */
 	uint32_t token, best;
 	double log_prob;
 	double ref_log_prob, kld;	/* only with a reference */
 	uint32_t ref_best;
 };
-/* All called from the caller's thread, in index order. row and chunk may be NULL. */
+/* All called from the caller's thread, in index order (rows ahead by 2 follow a batch's others).
+ * row and chunk may be NULL. */
 struct perplexity_sink {
 	void *ctx;
 	bool (*go_on)(void *ctx, uint64_t done, const char *what);	/* often; false ends the run */
@@ -384,6 +407,7 @@ struct perplexity_result {
  * ERR_NOMEM (saying what is needed) where one chunk does not fit max_memory. */
 enum status perplexity_plan(struct perplexity_plan *p, const struct model *m, unsigned n_threads,
 			    const struct perplexity_options *o, struct err *e) MUST_USE;
+/* r: one result; with o->mtp two, the second that of the token after the next. */
 enum status perplexity(struct perplexity_result *r, const struct model *m, struct pool *pool,
 		       const struct perplexity_options *o, const struct perplexity_plan *p,
 		       const struct perplexity_sink *sink, struct err *e) MUST_USE;

@@ -10,7 +10,9 @@
  *                           where two are nearer than 1e-4)
  *   near I WHAT LAYER M     a choice of rows or experts at position I that M decided: float32 may
  *                           choose otherwise, and then everything after it in the chunk is off
- *   official ppl P          with the official roundings
+ *   mtp ppl, mtp row, mtp near      the same of the MTP block, where the checkpoint has one: of the
+ *                           token after the next
+ *   official ppl P, official mtp ppl P      with the official roundings
  *   official logits I n...  -1000 ln p of every id there
  * Every kind of layer comes alone and with the others. The figures are those of a NumPy program
  * written from DeepSeek's published code, which shares nothing with this one; -v shows how near.
@@ -44,16 +46,13 @@ static bool verbose;
 
 enum { MAX_ROWS = 1000, MAX_IDS = 2000, MAX_NEAR = 50 };
 struct row { uint64_t index; double log_prob; uint32_t best; };
+struct series { double ppl, official_ppl; struct row rows[MAX_ROWS]; size_t n_rows; uint64_t near[MAX_NEAR]; size_t n_near; };
 struct logits { uint64_t index; float *z; };	/* (n_vocab), owned */
 struct golden {
 	char options[1000], sha256[65];
 	uint32_t n_ctx, ids[MAX_IDS];
 	size_t n_ids;
-	double ppl, official_ppl;
-	struct row rows[MAX_ROWS];
-	size_t n_rows;
-	uint64_t near[MAX_NEAR];
-	size_t n_near;
+	struct series s[2];		/* of the next token, of the one after */
 	struct logits logits[MAX_ROWS];
 	size_t n_logits;
 	uint32_t n_vocab;
@@ -89,7 +88,7 @@ static void add_logits(struct golden *g, const char *p)
 	}
 }
 
-static void add_row(struct golden *g, const char *p)
+static void add_row(struct series *g, const char *p)
 {
 	char best[20];
 	struct row r = { 0 };
@@ -102,28 +101,34 @@ static void add_row(struct golden *g, const char *p)
 
 static void read_line(struct golden *g, char *s)
 {
-	static const char *const starts[] = { "checkpoint ", "sha256 ", "context ", "ids ", "f32 ppl ", "f32 row ",
-					      "near ", "official ppl ", "official logits " };
+	enum { N = 12, SERIES = 5 };
+	static const char *const starts[N] = { "checkpoint ", "sha256 ", "context ", "ids ", "official logits ",
+					       "f32 ppl ", "mtp ppl ", "f32 row ", "mtp row ", "near ", "mtp near ",
+					       "official " };
+	struct series *r;
 	int i = 0;
 
 	s[strcspn(s, "\n")] = 0;
-	while (i < 9 && strncmp(s, starts[i], strlen(starts[i])) != 0)
+	while (i < N && strncmp(s, starts[i], strlen(starts[i])) != 0)
 		i++;
-	if (i == 9)
+	if (i == N)
 		return;		/* a remark */
 	s += strlen(starts[i]);
-	switch (i) {
+	r = &g->s[i >= SERIES && (i - SERIES) % 2];
+	switch (i < SERIES ? i : SERIES + (i - SERIES) / 2) {
 	case 0: snprintf(g->options, sizeof g->options, "%s", s); break;
 	case 1: snprintf(g->sha256, sizeof g->sha256, "%s", s); break;
 	case 2: g->n_ctx = (uint32_t)strtoul(s, NULL, 10); break;
 	case 3: add_ids(g, s); break;
-	case 4: g->ppl = strtod(s, NULL); break;
-	case 5: add_row(g, s); break;
-	case 6: if (g->n_near < MAX_NEAR) g->near[g->n_near++] = strtoull(s, NULL, 10); break;
-	case 7: g->official_ppl = strtod(s, NULL); break;
-	default: add_logits(g, s);
+	case 4: add_logits(g, s); break;
+	case 5: r->ppl = strtod(s, NULL); break;
+	case 6: add_row(r, s); break;
+	case 7: if (r->n_near < MAX_NEAR) r->near[r->n_near++] = strtoull(s, NULL, 10); break;
+	default: g->s[*s == 'm'].official_ppl = strtod(strstr(s, "ppl ") ? strstr(s, "ppl ") + 4 : s, NULL);
 	}
 }
+
+static bool has_mtp(const struct golden *g) { return strstr(g->options, "--with-mtp") != NULL; }
 
 static void read_golden(struct golden *g, const char *name)
 {
@@ -138,8 +143,9 @@ static void read_golden(struct golden *g, const char *name)
 		read_line(g, line);
 	if (f)
 		fclose(f);
-	CHECKF(g->n_rows && g->n_logits && g->n_ids && g->n_ctx && *g->options && g->ppl > 1 && g->official_ppl > 1,
-	       "%s is not whole", path);
+	CHECKF(g->s[0].n_rows && g->n_logits && g->n_ids && g->n_ctx && *g->options && g->s[0].ppl > 1 &&
+	       g->s[0].official_ppl > 1, "%s is not whole", path);
+	CHECKF(!has_mtp(g) || (g->s[1].n_rows && g->s[1].ppl > 1 && g->s[1].official_ppl > 1), "%s is not whole", path);
 }
 
 static void close_golden(struct golden *g)
@@ -201,57 +207,80 @@ static void remove_checkpoint(const char *path)
 
 /* ---- what comes out ---- */
 
-struct answer { const struct golden *g; size_t n, n_exempt; double worst; };
+struct tally { size_t n, n_exempt; double worst; };
+struct answer { const struct golden *g; struct tally t[2]; };
 
-/* Has a choice before this row been so near that float32 may have made another one? */
-static bool after_near(const struct golden *g, uint64_t index)
+/* Has a choice at this row's position or before been so near that float32 may have made another? */
+static bool after_near(const struct golden *g, uint64_t index, uint32_t ahead)
 {
-	for (size_t i = 0; i < g->n_near; i++)
-		if (g->near[i] / g->n_ctx == (index - 1) / g->n_ctx && g->near[i] < index)
-			return true;
+	for (uint32_t s = 0; s < ahead; s++)
+		for (size_t i = 0; i < g->s[s].n_near; i++)
+			if (g->s[s].near[i] / g->n_ctx == (index - ahead) / g->n_ctx && g->s[s].near[i] <= index - ahead)
+				return true;
 	return false;
 }
 
 static enum status compare_row(void *ctx, const struct perplexity_row *r, struct err *e)
 {
 	struct answer *a = ctx;
-	const struct row *want = &a->g->rows[a->n];
+	struct tally *t = &a->t[r->ahead - 1];
+	const struct series *s = &a->g->s[r->ahead - 1];
+	const struct row *want = &s->rows[t->n];
 	double off;
 
-	if (a->n++ == a->g->n_rows)
+	if (t->n++ == s->n_rows)
 		return err_set(e, ERR_MISMATCH, "more rows than the figures have");
 	off = fabs(r->log_prob - want->log_prob);
-	if (off > MAX_LOG_PROB_ERROR && after_near(a->g, want->index)) {
-		a->n_exempt++;
+	if (off > MAX_LOG_PROB_ERROR && after_near(a->g, want->index, r->ahead)) {
+		t->n_exempt++;
 		return OK;
 	}
-	a->worst = off > a->worst ? off : a->worst;
+	t->worst = off > t->worst ? off : t->worst;
 	if (r->index != want->index || (want->best != UINT32_MAX && r->best != want->best) || off > MAX_LOG_PROB_ERROR)
 		return err_set(e, ERR_MISMATCH, "id %lu: log-probability %.9g, most likely %u; not %.9g, %u (id %lu)",
 			       r->index, r->log_prob, r->best, want->log_prob, want->best, want->index);
 	return OK;
 }
 
-static enum status run_f32(const struct golden *g, const struct model *m, struct pool *pool, const char *name,
-			   struct err *e)
+struct setup { const struct golden *g; const struct model *m, *mtp; struct pool *pool; const char *name; };
+
+/* r[1] is of the MTP block, if the model has one. */
+static enum status measure(const struct setup *u, bool official, struct perplexity_sink *sink,
+			   struct perplexity_result r[2], struct err *e)
 {
-	struct answer a = { .g = g };
+	const struct golden *g = u->g;
 	struct perplexity_options o = { .ids = g->ids, .n_ids = g->n_ids, .n_ctx = g->n_ctx, .bos = TOKEN_NONE,
-					.max_memory = 1 << 30, .path = name };
-	struct perplexity_sink sink = { .ctx = &a, .row = compare_row };
+					.max_memory = 1 << 30, .path = u->name, .official = official,
+					.mtp = has_mtp(g) ? u->mtp : NULL };
 	struct perplexity_plan plan;
-	struct perplexity_result r;
 	enum status st;
 
-	TRY(perplexity_plan(&plan, m, pool->n, &o, e));
-	TRY(perplexity(&r, m, pool, &o, &plan, &sink, e));
-	CHECKF(a.n == g->n_rows, "%s: %zu rows of %zu", name, a.n, g->n_rows);
-	CHECKF((double)a.n_exempt <= MAX_EXEMPT * (double)a.n, "%s: %zu rows of %zu are off after a near choice",
-	       name, a.n_exempt, a.n);
-	CHECKF(a.n_exempt || fabs(r.ppl / g->ppl - 1) < MAX_PPL_ERROR, "%s: PPL %.10g, not %.10g", name, r.ppl, g->ppl);
-	if (verbose)
-		printf("%-8s f32: PPL %.8g off by %.2g, log-probability by up to %.2g, %zu rows exempt\n", name, r.ppl,
-		       r.ppl / g->ppl - 1, a.worst, a.n_exempt);
+	TRY(perplexity_plan(&plan, u->m, u->pool->n, &o, e));
+	TRY(perplexity(r, u->m, u->pool, &o, &plan, sink, e));
+out:
+	return st;
+}
+
+static enum status run_f32(const struct setup *u, struct err *e)
+{
+	struct answer a = { .g = u->g };
+	struct perplexity_sink sink = { .ctx = &a, .row = compare_row };
+	struct perplexity_result r[2];
+	enum status st;
+
+	TRY(measure(u, false, &sink, r, e));
+	for (int i = 0; i < (has_mtp(u->g) ? 2 : 1); i++) {
+		const struct tally *t = &a.t[i];
+		double off = r[i].ppl / u->g->s[i].ppl - 1;
+
+		CHECKF(t->n == u->g->s[i].n_rows, "%s: %zu rows of %zu", u->name, t->n, u->g->s[i].n_rows);
+		CHECKF((double)t->n_exempt <= MAX_EXEMPT * (double)t->n, "%s: %zu rows of %zu are off after a near "
+		       "choice", u->name, t->n_exempt, t->n);
+		CHECKF(t->n_exempt || fabs(off) < MAX_PPL_ERROR, "%s: PPL %.10g, off by %.3g", u->name, r[i].ppl, off);
+		if (verbose)
+			printf("%-8s %s: PPL %.8g off by %.2g, log-probability by up to %.2g, %zu rows exempt\n", u->name,
+			       i ? "f32 MTP" : "f32", r[i].ppl, off, t->worst, t->n_exempt);
+	}
 out:
 	return st;
 }
@@ -271,54 +300,56 @@ out:
 	return st;
 }
 
-struct sums { double nll, kld, max_kld; size_t n, n_kld; };
+struct sums { double kld, max_kld; size_t n; };
 
 static void add_chunk(struct sums *s, const struct golden *g, size_t chunk, const float *z)
 {
 	size_t first = g->n_ctx / 2, n_vocab = g->n_vocab;
-	uint32_t best;
 
 	for (size_t t = first; t < g->n_ctx - 1; t++) {
 		uint64_t at = chunk * g->n_ctx + t + 1;
 		const float *row = z + (t - first) * n_vocab;
 
-		s->nll -= ops_log_prob(row, n_vocab, g->ids[at], &best);
-		s->n++;
 		for (size_t i = 0; i < g->n_logits; i++) {
 			double k = g->logits[i].index == at ? parity_kld(g->logits[i].z, row, n_vocab) : -1;
 
 			s->kld += k < 0 ? 0 : k;
 			s->max_kld = k > s->max_kld ? k : s->max_kld;
-			s->n_kld += k >= 0;
+			s->n += k >= 0;
 		}
 	}
 }
 
-static enum status run_official(const struct golden *g, const struct model *m, struct pool *pool, const char *name,
-				struct err *e)
+static enum status run_official(const struct setup *u, struct err *e)
 {
+	const struct golden *g = u->g;
 	struct forward f = { 0 };
 	struct sums s = { 0 };
+	struct perplexity_sink sink = { 0 };
+	struct perplexity_result r[2];
 	float *z = calloc((size_t)g->n_ctx * g->n_vocab, sizeof *z);
-	double ppl, kld;
 	enum status st;
 
-	CHECKF(z && g->n_vocab == m->arch.n_vocab, "%s", name);
-	TRY(forward_open(&f, m, pool, g->n_ctx, 1, e));
+	CHECKF(z && g->n_vocab == u->m->arch.n_vocab, "%s", u->name);
+	TRY(measure(u, true, &sink, r, e));
+	for (int i = 0; i < (has_mtp(g) ? 2 : 1); i++) {
+		double off = r[i].ppl / g->s[i].official_ppl - 1;
+
+		CHECKF(fabs(off) < MAX_OFFICIAL_PPL_ERROR, "%s: PPL %.8g, off by %.3g", u->name, r[i].ppl, off);
+		if (verbose)
+			printf("%-8s %s: PPL %.8g off by %.2g\n", u->name, i ? "official MTP" : "official", r[i].ppl, off);
+	}
+	TRY(forward_open(&f, u->m, u->pool, g->n_ctx, 1, e));
 	f.engine.official = true;
 	for (size_t c = 0; c < g->n_ids / g->n_ctx; c++) {
 		TRY(logits_of(&f, g->ids + c * g->n_ctx, z, e));
 		add_chunk(&s, g, c, z);
 	}
-	ppl = exp(s.nll / (double)s.n);
-	kld = s.kld / (double)s.n_kld;
-	CHECK(s.n == g->n_rows && s.n_kld == g->n_logits);
-	CHECKF(fabs(ppl / g->official_ppl - 1) < MAX_OFFICIAL_PPL_ERROR, "%s: PPL %.8g, not %.8g", name, ppl,
-	       g->official_ppl);
-	CHECKF(kld <= MAX_OFFICIAL_KLD, "%s: mean KL divergence %.3g", name, kld);
+	CHECK(s.n == g->n_logits);
+	CHECKF(s.kld <= MAX_OFFICIAL_KLD * (double)s.n, "%s: mean KL divergence %.3g", u->name, s.kld / (double)s.n);
 	if (verbose)
-		printf("%-8s official: PPL %.8g off by %.2g, KL divergence mean %.3g, maximum %.3g at %zu positions\n",
-		       name, ppl, ppl / g->official_ppl - 1, kld, s.max_kld, s.n_kld);
+		printf("%-8s official: KL divergence mean %.3g, maximum %.3g at %zu positions\n", u->name,
+		       s.kld / (double)s.n, s.max_kld, s.n);
 out:
 	forward_close(&f);
 	free(z);
@@ -328,8 +359,9 @@ out:
 static void compare_with_golden(const char *name)
 {
 	static struct golden g;
-	struct model m = MODEL_NONE;
+	struct model m = MODEL_NONE, mtp = MODEL_NONE;
 	struct pool pool = { 0 };
+	struct setup u = { &g, &m, &mtp, &pool, name };
 	struct log notes = { 0 };
 	struct err e = { 0 };
 	char path[200];
@@ -339,9 +371,11 @@ static void compare_with_golden(const char *name)
 	make_checkpoint(&g, path);
 	CHECKF(pool_open(&pool, 2, &e) == OK, "%s", e.msg);
 	CHECKF(model_open(&m, path, &notes, &e) == OK, "%s", e.msg);
-	CHECKF(run_f32(&g, &m, &pool, name, &e) == OK, "%s: %s", name, e.msg);
-	CHECKF(run_official(&g, &m, &pool, name, &e) == OK, "%s: %s", name, e.msg);
+	CHECKF(!has_mtp(&g) || mtp_open(&mtp, &m, NULL, &notes, &e) == OK, "%s", e.msg);
+	CHECKF(run_f32(&u, &e) == OK, "%s: %s", name, e.msg);
+	CHECKF(run_official(&u, &e) == OK, "%s: %s", name, e.msg);
 	model_close(&m);
+	model_close(&mtp);
 	pool_close(&pool);
 	log_close(&notes);
 	remove_checkpoint(path);
