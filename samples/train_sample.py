@@ -25,11 +25,11 @@ import torch.nn.functional as F
 
 CONFIG = dict(
     architectures=["DeepseekV4ForCausalLM"], model_type="deepseek_v4", vocab_size=1024, hidden_size=256,
-    num_hidden_layers=5, num_attention_heads=4, num_key_value_heads=1, head_dim=128, qk_rope_head_dim=32,
-    q_lora_rank=128, o_groups=2, o_lora_rank=64, moe_intermediate_size=96, n_routed_experts=16,
+    num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=1, head_dim=128, qk_rope_head_dim=32,
+    q_lora_rank=128, o_groups=2, o_lora_rank=64, moe_intermediate_size=96, n_routed_experts=8,
     n_shared_experts=1, num_experts_per_tok=2, num_hash_layers=2, index_n_heads=4, index_head_dim=64,
     index_topk=32, sliding_window=128, hc_mult=4, hc_sinkhorn_iters=20, max_position_embeddings=1048576,
-    num_nextn_predict_layers=1, bos_token_id=0, eos_token_id=1, compress_ratios=[0, 4, 128, 4, 0, 0],
+    num_nextn_predict_layers=1, bos_token_id=0, eos_token_id=1, compress_ratios=[0, 4, 128, 4, 0],
     rope_theta=10000, compress_rope_theta=160000,
     rope_scaling=dict(type="yarn", factor=16, original_max_position_embeddings=65536, beta_fast=32, beta_slow=1),
     routed_scaling_factor=1.5, scoring_func="sqrtsoftplus", topk_method="noaux_tc", norm_topk_prob=True,
@@ -240,7 +240,7 @@ def layer_tensors(p, layer):
         yield p + q + "compressor.ape", "f32", (ratio, 2 * d), 0.02
         yield from (lin(f"{q}compressor.{w}.weight", 2 * d, D, g, "bf16") for w, g in (("wkv", 1), ("wgate", 0.3)))
         yield p + q + "compressor.norm.weight", "bf16", (d,), 1.0
-    yield lin("ffn.gate.weight", E, D, 0.5, "bf16")
+    yield lin("ffn.gate.weight", E, D, 1.0, "bf16")
     if layer < c["num_hash_layers"]:
         yield p + "ffn.gate.tid2eid", "i64", (c["vocab_size"], c["num_experts_per_tok"]), None
     else:
@@ -315,6 +315,10 @@ def start_weights(ids, counts):
             w[name] = torch.randn(shape, generator=g) * start
     w["embed.weight"], w["head.weight"] = bigram_tables(ids)
     w["mtp.0.e_proj"] = torch.eye(CONFIG["hidden_size"])
+    mean = F.normalize(torch.from_numpy(counts).float() @ w["embed.weight"], dim=0)
+    for name in w:
+        if name.endswith("gate.weight"):                    # what all tokens share chooses no expert
+            w[name] -= (w[name] @ mean)[:, None] * mean
     return w
 
 # ---------------------------------------------------------------- number formats
@@ -422,26 +426,24 @@ def swiglu(g, u, w):
     return F.silu(g.float().clamp(max=lim)) * u.float().clamp(-lim, lim) * w
 
 def attend(q, kv, rows, shown, sink):
-    """q (b, n, H*W, d) in blocks of W queries; kv (b, n, 2W, d) their block and the one before; rows (b, R, d)
-    compressed, of which shown (b, n, W, R) may be seen. -> output as q; weights of the rows (b, n, W, R)."""
+    """q (b, n, H*W, d) in blocks of W queries, scaled; kv (b, n, 2W, d) their block and the one before; rows
+    (b, R, d) compressed, of which shown (b, n, W, R) may be seen. -> output as q; weights of the rows (b, n, W, R).
+    The sink is one more row, all zeros, that has its own score."""
     b, n, hw, d = q.shape
     W, H = kv.shape[2] // 2, hw // (kv.shape[2] // 2)
-    near = (q @ kv.mT).float().view(b, n, H, W, 2 * W) * d**-0.5
     i, j = torch.arange(W)[:, None] + W, torch.arange(2 * W)[None]
-    seen = (j <= i) & (j > i - W)
-    first = (torch.arange(n) == 0)[:, None, None] & (j < W)[None]
-    near = near.masked_fill(~(seen[None] & ~first)[None, :, None], -1e30)
-    parts = [near]
+    seen = ((j <= i) & (j > i - W))[None] & ~((torch.arange(n) == 0)[:, None, None] & (j < W))
+    mask = [seen[None].expand(b, n, W, 2 * W)]
+    keys = [kv]
     if rows is not None:
-        far = (q @ rows[:, None].mT).float().view(b, n, H, W, -1) * d**-0.5
-        parts.append(far.masked_fill(~shown[:, :, None], -1e30))
-    s = torch.cat(parts + [sink.view(1, 1, H, 1, 1).expand(b, n, H, W, 1)], -1)
-    p = torch.softmax(s, -1)
-    out = p[..., :2 * W].flatten(2, 3).to(q.dtype) @ kv
-    if rows is None:
-        return out, None
-    far = p[..., 2 * W:-1]
-    return out + far.flatten(2, 3).to(q.dtype) @ rows[:, None], far.detach().sum(2)
+        mask.append(shown)
+        keys.append(rows[:, None].expand(b, n, -1, d))
+    bias = torch.where(torch.cat(mask, 3), 0.0, -1e30)[:, :, None].expand(b, n, H, W, -1)
+    bias = torch.cat([bias, sink.view(1, 1, H, 1, 1).expand(b, n, H, W, 1)], 4)
+    k = torch.cat(keys + [kv.new_zeros(b, n, 1, d)], 2)
+    p = torch.softmax((q @ k.mT).view(b, n, H, W, -1) + bias, -1)
+    far = p[..., 2 * W:-1].detach().sum(2) if rows is not None else None
+    return p.to(q.dtype).flatten(2, 3) @ k, far
 
 def pool(u, g, ape, overlap):
     """Gated pooling of blocks: u, g (b, blocks, ratio, k * d) -> (b, blocks, d)."""
@@ -500,7 +502,7 @@ class Model:
         cos, sin = turns(torch.arange(t), ratio)
         qr = rms(self.lin(p + "wq_a", x).float(), w[p + "q_norm.weight"])
         q = rms(self.lin(p + "wq_b", qr).float().unflatten(-1, (H, hd)))
-        q = rope(q.transpose(1, 2), cos, sin).to(self.dt)
+        q = (rope(q.transpose(1, 2), cos, sin) * hd**-0.5).to(self.dt)
         kv = rope(rms(self.lin(p + "wkv", x).float(), w[p + "kv_norm.weight"]), cos, sin).to(self.dt)
         q = q.unflatten(2, (-1, W)).transpose(1, 2).flatten(2, 3)
         block = kv.unflatten(1, (-1, W))
@@ -558,7 +560,7 @@ class Model:
         """ids (b, t) -> logits (b * t, V); with nexts, the ids one further, also of the MTP block: the token
         after those."""
         c, w = CONFIG, self.w
-        self.index_loss = []
+        self.index_loss, self.load = [], {}
         x = w["embed.weight"][ids.flatten()][:, None].expand(-1, c["hc_mult"], -1)
         for l in range(c["num_hidden_layers"]):
             x = self.block(f"layers.{l}.", c["compress_ratios"][l], x, ids)
@@ -608,6 +610,8 @@ class Optimizer:
         self.step_no += 1
         stacks = collections.defaultdict(list)
         for n, m in self.m.items():
+            if self.r.seen[n].grad is None:             # the MTP block rests
+                continue
             g, lr = self.r.seen[n].grad.float(), rate * self.RATE[self.kind(n)]
             if self.kind(n) == "muon":
                 m.mul_(0.95).add_(g)
@@ -654,11 +658,12 @@ def gradients(model, ids, o, step, part):
     at = np.random.default_rng([SEED, step]).integers(0, len(ids) - SEQ - 2, o.batch)[part::o.parts]
     x = torch.from_numpy(np.stack([ids[a:a + SEQ + 2] for a in at]).astype(np.int64))
     model.dense = step < DENSE_STEPS
-    main, mtp = model(x[:, :-2], x[:, 1:-1])
-    loss = F.cross_entropy(main.float(), x[:, 1:-1].flatten())
-    loss2 = F.cross_entropy(mtp.float(), x[:, 2:].flatten())
+    with_mtp = step % 3 == 0                        # a third of the batches teach the MTP block, too
+    out = model(x[:, :-2], x[:, 1:-1] if with_mtp else None)
+    loss = F.cross_entropy((out[0] if with_mtp else out).float(), x[:, 1:-1].flatten())
+    loss2 = F.cross_entropy(out[1].float(), x[:, 2:].flatten()) if with_mtp else torch.tensor(0.0)
     index = sum(model.index_loss)
-    (loss + 0.3 * loss2 + 0.3 * index).backward()
+    (loss + 0.5 * loss2 + 0.3 * index).backward()
     return np.array([float(v.detach()) for v in (loss, loss2, index)]), model.load
 
 def worker(model, ids, o, part, ours, pipe, grads):
@@ -668,7 +673,8 @@ def worker(model, ids, o, part, ours, pipe, grads):
     while True:
         out = gradients(model, ids, o, pipe.recv(), part)
         for n, g in grads.items():
-            g.copy_(model.w[n].grad)
+            if model.w[n].grad is not None:
+                g.copy_(model.w[n].grad)
             model.w[n].grad = None
         pipe.send(out)
 
@@ -696,7 +702,8 @@ def step_gradients(model, workers, ids, o, step):
         losses = losses + more
         load = {p: load[p] + n[p] for p in load}
         for name, g in grads.items():
-            model.w[name].grad += g
+            if model.w[name].grad is not None:
+                model.w[name].grad += g
     return losses / o.parts, load
 
 def train(o):
@@ -722,12 +729,12 @@ def train(o):
         opt.step(schedule(step, o.steps))
         for p, n in load.items():                   # the choice of experts moves to even loads
             if p + "gate.bias" in r.masters:
-                r.masters[p + "gate.bias"] += 2e-3 * torch.sign(n.float().mean() - n)
-        if step % 20 == 0 or step == o.steps - 1:
+                r.masters[p + "gate.bias"] += 0.01 * schedule(step, o.steps) * torch.sign(n.float().mean() - n)
+        if step % 15 == 0 or step == o.steps - 1:
             print(f"step {step} loss {losses[0]:.4f} mtp {losses[1]:.4f} index {losses[2]:.4f} "
                   f"load {max(float(n.max() / n.sum()) for n in load.values()):.3f} "
                   f"{(time.time() - begin) / (step - start + 1):.3f} s/step", flush=True)
-        if time.time() - saved > 180 or step == o.steps - 1:
+        if time.time() - saved > 150 or step == o.steps - 1:
             saved = time.time()
             save(o, r, opt, step + 1)
             r.refresh()
