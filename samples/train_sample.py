@@ -594,7 +594,7 @@ def orthogonal(g):
 
 class Optimizer:
     """Muon for the matrices of the layers, Adam for the rest."""
-    RATE = dict(muon=0.02, table=0.004, rest=0.003)
+    RATE = dict(muon=0.02, table=0.004, gate=0.0002, rest=0.003)
     def __init__(self, r):
         self.r, self.step_no = r, 0
         names = [n for n in r.masters if r.trains(n)]
@@ -603,8 +603,9 @@ class Optimizer:
     def kind(self, n):
         if n in ("embed.weight", "head.weight"):
             return "table"
-        matrix = self.r.masters[n].dim() > 1 and self.r.fmt[n] != "f32" and not n.endswith("ffn.gate.weight")
-        return "muon" if matrix else "rest"
+        if n.endswith("ffn.gate.weight"):
+            return "gate"
+        return "muon" if self.r.masters[n].dim() > 1 and self.r.fmt[n] != "f32" else "rest"
     @torch.no_grad()
     def step(self, rate):
         self.step_no += 1
