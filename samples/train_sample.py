@@ -480,8 +480,8 @@ class Model:
         return rope(v, *turns(torch.arange(n) * ratio, ratio))
 
     def pick(self, p, x, qr, shown):
-        """The indexer's scores of the compressed rows (b, t, R) and the rows it picks. Its Hadamard rotation
-        of queries and keys leaves their products as they are, so it is not in here."""
+        """The indexer's scores of the compressed rows (b, t, R) and the rows it picks, the lowest of equal ones. Its
+        Hadamard rotation of queries and keys leaves their products as they are, so it is not in here."""
         c = CONFIG
         ih, d = c["index_n_heads"], c["index_head_dim"]
         cos, sin = turns(torch.arange(x.shape[1]), 4)
@@ -490,8 +490,8 @@ class Model:
         wt = self.lin(p + "weights_proj.weight", x).float() * (ih * d)**-0.5
         dot = (q.to(self.dt) @ k.to(self.dt)[:, None].mT).float().relu()
         score = (dot * wt.transpose(1, 2)[..., None]).sum(1)
-        top = score.detach().masked_fill(~shown, -math.inf).topk(min(c["index_topk"], score.shape[-1]), -1)
-        picked = torch.zeros_like(shown.expand_as(score)).scatter(-1, top.indices, True) & shown
+        order = torch.sort(score.detach().masked_fill(~shown, -math.inf), dim=-1, descending=True, stable=True).indices
+        picked = torch.zeros_like(shown.expand_as(score)).scatter(-1, order[..., :c["index_topk"]], True) & shown
         return score, picked
 
     def attention(self, p, ratio, x):
@@ -593,18 +593,20 @@ def orthogonal(g):
     return (x.mT if g.shape[-2] > g.shape[-1] else x).float()
 
 class Optimizer:
-    """Muon for the matrices of the layers, Adam for the rest."""
-    RATE = dict(muon=0.02, table=0.004, gate=0.0002, rest=0.003)
+    """Muon for the matrices of the layers (rates muon and back), Adam for the rest."""
+    RATE = dict(muon=0.012, back=0.004, table=0.004, mixer=0.0002, rest=0.003)
     def __init__(self, r):
         self.r, self.step_no = r, 0
         names = [n for n in r.masters if r.trains(n)]
         self.m = {n: torch.zeros_like(r.masters[n]) for n in names}
-        self.v = {n: torch.zeros_like(r.masters[n]) for n in names if self.kind(n) != "muon"}
+        self.v = {n: torch.zeros_like(r.masters[n]) for n in names if self.kind(n) not in ("muon", "back")}
     def kind(self, n):
         if n in ("embed.weight", "head.weight"):
             return "table"
-        if n.endswith("ffn.gate.weight"):
-            return "gate"
+        if n.endswith(("ffn.gate.weight", "_fn", "_scale")):    # gates of experts and streams: a fast one shuts for good
+            return "mixer"
+        if n.endswith((".w2", "wo_b")):
+            return "back"                           # back into the streams
         return "muon" if self.r.masters[n].dim() > 1 and self.r.fmt[n] != "f32" else "rest"
     @torch.no_grad()
     def step(self, rate):
@@ -614,7 +616,7 @@ class Optimizer:
             if self.r.seen[n].grad is None:             # the MTP block rests
                 continue
             g, lr = self.r.seen[n].grad.float(), rate * self.RATE[self.kind(n)]
-            if self.kind(n) == "muon":
+            if n not in self.v:
                 m.mul_(0.95).add_(g)
                 stacks[g.shape[-2:]].append((n, g + 0.95 * m))
                 continue
@@ -624,8 +626,8 @@ class Optimizer:
             self.r.masters[n].sub_(lr * m / (1 - 0.9**self.step_no) / (v.sqrt() + 1e-10))
         for (o, i), group in stacks.items():
             u = orthogonal(torch.cat([g.reshape(-1, o, i) for _, g in group]))
-            lr = rate * self.RATE["muon"] * max(1.0, o / i)**0.5
             for (n, g), d in zip(group, u.split([g[..., 0, 0].numel() for _, g in group])):
+                lr = rate * self.RATE[self.kind(n)] * max(1.0, o / i)**0.5
                 self.r.masters[n].mul_(1 - rate * 6e-4).sub_(lr * d.view(g.shape))
 
 def schedule(step, steps):
