@@ -81,6 +81,7 @@ static uint64_t resident(const struct kv *kv)
 
 			sum += pages_of(k->rows[i], kv->n_ctx / r * d, page);
 			sum += pages_of(k->up[i], products * d, page) + pages_of(k->gate[i], products * d, page);
+			sum += pages_of(k->up_low[i], products * d, page) + pages_of(k->gate_low[i], products * d, page);
 		}
 	}
 	return sum;
