@@ -225,7 +225,7 @@ static void head_task(void *ctx, unsigned i, unsigned n)
 
 	pool_share(f->n_seq * each, i, n, &from, &to);
 	for (size_t row = from; row < to; row++) {
-		size_t t = row / each * f->n_ctx + h->from + row % each;
+		size_t t = row / each * f->n_new + h->from + row % each;
 		const float *stream = f->stream + t * wide, *mix = f->mix + t * a->n_hc;
 		double s = ops_rms_scale(stream, wide, (double)a->rms_eps);
 		float pre[HYPER_MAX];

@@ -53,18 +53,33 @@ enum status hyper_head(struct forward *f, uint32_t from, uint32_t to, struct err
 
 /* ---- compressor.c: pooled rows, and which of them a token sees ---- */
 
-/* x -> rows (n_seq, n_ctx / ratio, d): the main compressor, or the indexer's. */
-enum status compress(struct forward *f, uint32_t layer, bool indexer, float *rows, struct err *e) MUST_USE;
-/* x, qa -> pick */
+/* x -> the rows of the blocks that this batch completes: the main compressor, or the indexer's. */
+enum status compress(struct forward *f, uint32_t layer, bool indexer, struct err *e) MUST_USE;
+/* x, qa -> pick, for the tokens that see more rows than may be picked */
 enum status index_pick(struct forward *f, uint32_t layer, struct err *e) MUST_USE;
-/* Compressed rows that token t sees, and whether pick chooses among them. */
-static inline uint32_t rows_visible(uint32_t t, uint32_t ratio) { return ratio ? (t + 1) / ratio : 0; }
+/* Where they are: (n_seq, n_ctx / ratio, head_dim or idx_dim). */
+static inline float *layer_rows(const struct forward *f, uint32_t layer, bool indexer)
+{
+	if (f->past)
+		return f->past->layers[layer].rows[indexer];
+	return indexer ? f->idx_rows : f->rows;
+}
+/* Compressed rows that the token at a position sees. */
+static inline uint32_t rows_visible(uint32_t pos, uint32_t ratio) { return ratio ? (pos + 1) / ratio : 0; }
 static inline bool ratio_overlaps(uint32_t ratio) { return ratio == 4; }
+/* The first position whose products a block needs that is not complete at position pos. */
+static inline uint32_t products_from(uint32_t pos, uint32_t ratio)
+{
+	uint32_t b = pos / ratio;
+
+	return (ratio_overlaps(ratio) && b > 0 ? b - 1 : b) * ratio;
+}
 
 /* ---- attention.c, moe.c: x -> y ---- */
 
-/* Elements that one thread needs of lane->work, and of lane->score and ->ranked. */
-struct room { uint64_t work, score; };
+enum { INDEX_TILE = 1024 };		/* rows that the indexer scores at a time */
+/* Elements that one thread needs of lane->work, ->score and ->ranked. */
+struct room { uint64_t work, score, ranked; };
 struct room room_for_rows(const struct arch *a, uint32_t n_ctx, uint32_t ratio);
 /* May a position see more compressed rows than the indexer may pick? */
 static inline bool rows_are_picked(const struct arch *a, uint32_t n_ctx, uint32_t ratio)

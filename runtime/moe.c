@@ -17,11 +17,11 @@
 struct routing {
 	struct forward *f;
 	const float *bias;		/* (n_expert), NULL where the table decides */
-	struct ranked *ranked;		/* a run of n_expert for each thread */
+	uint64_t *ranked;		/* a run of n_expert for each thread */
 	double *score;
 };
 
-static void route_token(const struct routing *r, size_t t, struct ranked *ranked, double *score)
+static void route_token(const struct routing *r, size_t t, uint64_t *ranked, double *score)
 {
 	const struct forward *f = r->f;
 	const struct arch *a = f->arch;

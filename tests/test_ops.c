@@ -237,7 +237,7 @@ static void sinkhorn_balances_any_number_of_streams(void)
 static void top_k_prefers_low_indexes(void)
 {
 	double s[8] = { 2, 5, 5, 1, 5, 2, (double)NAN, -1 };
-	struct ranked scratch[8];
+	uint64_t scratch[8];
 	uint32_t out[8] = { 0 };
 
 	ops_top_k(s, 8, 2, scratch, out);
