@@ -408,6 +408,9 @@ static enum status measure(struct task *t, struct err *e)
 
 	TRY(pool_open(&pool, t->c.threads, e));
 	TRY(perplexity_plan(&t->plan, &t->m, pool.n, &t->o, e));
+	TRY(model_check(&t->m, e));
+	if (t->ref_path)
+		TRY(model_check(&t->ref, e));
 	print_head(t);
 	progress_begin(&t->progress, &t->c, "perplexity", t->plan.bytes);
 	st = perplexity(&t->result, &t->m, &pool, &t->o, &t->plan, &sink, e);

@@ -111,6 +111,18 @@ out:
 	return st;
 }
 
+static enum status gguf_vocab(const struct model *m, struct vocab *v, struct err *e)
+{
+	enum status st = vocab_from_gguf(v, &m->gguf, m->path, e);
+
+	if (st != OK || v->n_tokens == m->arch.n_vocab)
+		return st;
+	st = err_set(e, ERR_FORMAT, "%s: the vocabulary has %u tokens, the embedding %u rows (tensor "
+		     "token_embd.weight); convert the model again", m->path, v->n_tokens, m->arch.n_vocab);
+	vocab_close(v);
+	return st;
+}
+
 enum status model_vocab(const struct model *m, struct vocab *v, bool *found, struct log *notes,
 			struct err *e)
 {
@@ -119,7 +131,7 @@ enum status model_vocab(const struct model *m, struct vocab *v, bool *found, str
 	*v = (struct vocab){ 0 };
 	if (m->is_gguf) {
 		*found = gguf_find(&m->gguf, "tokenizer.ggml.tokens") != NULL;
-		return *found ? vocab_from_gguf(v, &m->gguf, m->path, e) : OK;
+		return *found ? gguf_vocab(m, v, e) : OK;
 	}
 	t = checkpoint_file(&m->ckpt, "tokenizer.json");
 	*found = t != NULL;

@@ -72,5 +72,7 @@ size_t textout_end(struct textout *t, char *out);	/* what was held back */
 /* For a terminal: control characters but newline and tab, and bytes that are no UTF-8, as \xNN.
  * out has room for 4 n bytes. */
 size_t textout_escape(const char *text, size_t n, char *out);
+/* For JSON: a string (owned by the caller) with U+FFFD for what is no UTF-8 and for NUL. */
+char *textout_json(const char *text, size_t n, struct err *e) MUST_USE;
 
 #endif

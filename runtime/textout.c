@@ -99,3 +99,23 @@ size_t textout_escape(const char *text, size_t n, char *out)
 	}
 	return o;
 }
+
+char *textout_json(const char *text, size_t n, struct err *e)
+{
+	uint64_t size;
+	size_t o = 0;
+	char *out = NULL;
+
+	if (!u64_mul(n, 3, &size) || !u64_add(size, 1, &size) || size > SIZE_MAX)
+		err_set(e, ERR_NOMEM, "a text of %zu bytes", n);
+	else
+		out = mem_new((size_t)size, 1, "the text", e);
+	for (size_t i = 0; out && i < n;) {
+		uint32_t c;
+		bool bad = false;
+
+		i += utf8_next(text + i, n - i, &c, &bad);
+		o += utf8_put(out + o, c ? c : UTF8_INVALID);
+	}
+	return out;
+}
