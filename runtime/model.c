@@ -97,8 +97,9 @@ enum status model_open(struct model *m, const char *path, struct log *notes, str
 		bool more = problems.n_lines > 1;
 
 		*end = 0;
-		st = err_set(e, ERR_FORMAT, "%s: %s%s", path, line,
-			     more ? "; the other problems are listed above" : "");
+		st = err_set(e, ERR_FORMAT, "%s: %s%s; verify %s", path, line,
+			     more ? "; the other problems are listed above" : "",
+			     m->is_gguf ? "it, or convert the model again" : "the download");
 		for (line = end + 1; more && (end = strchr(line, '\n')); line = end + 1) {
 			*end = 0;
 			log_add(notes, "%s: %s", path, line);
