@@ -32,6 +32,13 @@ same 'official activations, source and GGUF' official out
 { cat prompt.ids; field want.json ids | tr -d '[]' | tr ',' '\n' | head -n 25; } >longer.ids
 exits 'a longer prompt goes on alike' 0 $R a.gguf --token-ids longer.ids -n 15 --ignore-eos --print-ids
 check 'a longer prompt goes on alike' test "$(tr '\n' ' ' <out)" = "$(field want.json ids | tr -d '[]' | tr ',' '\n' | tail -n 15 | tr '\n' ' ')"
+# perplexity, which takes the whole text at once, finds each new token the most likely one
+{ cat prompt.ids; field want.json ids | tr -d '[]' | tr ',' '\n'; } >all.ids
+n=$(wc -w <all.ids)
+exits 'all at once' 0 "$INGOT" perplexity a.gguf --token-ids all.ids -c "$n" --logprobs lp
+awk -v from="$(wc -w <prompt.ids)" '$1 >= from { n++; bad += $2 != $4 } END { exit !(n > 25 && !bad) }' lp && ok ||
+	bad "greedy is not what perplexity finds: $(cat lp)"
+
 # the least memory that is accepted puts the prompt through token by token
 head -c 900 "$TEXT" >text
 exits 'a long prompt' 0 $R a.gguf --raw -f text -n 5 -v --print-ids -t 2
