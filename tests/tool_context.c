@@ -81,6 +81,7 @@ static uint64_t resident(const struct kv *kv)
 
 			sum += pages_of(k->rows[i], kv->n_ctx / r * d, page);
 			sum += pages_of(k->up[i], products * d, page) + pages_of(k->gate[i], products * d, page);
+			sum += pages_of(k->up_low[i], products * d, page) + pages_of(k->gate_low[i], products * d, page);
 		}
 	}
 	return sum;
@@ -192,7 +193,7 @@ static void fit(struct figure *f)
 
 static void report(const struct figure *f)
 {
-	double worst = 0, off = 0;
+	double worst = 0;
 
 	printf("%9s %11s %11s %11s %13s %13s %7s\n", "context", "prefill t/s", "decode ms", "fit ms", "state bytes",
 	       "in memory", "ratio");
@@ -203,12 +204,13 @@ static void report(const struct figure *f)
 		printf("%9u %11.0f %11.3f %11.3f %13llu %13llu %7.3f\n", p->n, p->prefill, p->ms, ms,
 		       (unsigned long long)p->kv, (unsigned long long)p->resident, ratio);
 		worst = fmax(worst, fabs(ms / p->ms - 1));
-		off = fmax(off, fabs(ratio - 1));
 	}
 	printf("fit: %.3f ms + %.4f ns a multiply-add of attention + %.4f ns one of the indexer; worst error %.1f %%\n",
 	       f->cost[0], f->cost[1] * 1e6, f->cost[3] * 1e6, worst * 100);
-	printf("state: in memory within %.1f %% of the formula; a row for every token would be %.1f times as much\n",
-	       off * 100, (double)f->p[f->n - 1].plain / (double)f->p[f->n - 1].kv);
+	printf("state: after %u tokens %.1f %% of the formula's bytes in memory; a row for every token would be "
+	       "%.1f times as much\n", f->p[f->n - 1].n,
+	       100 * (double)f->p[f->n - 1].resident / (double)f->p[f->n - 1].kv,
+	       (double)f->p[f->n - 1].plain / (double)f->p[f->n - 1].kv);
 }
 
 static int write_svg(const struct figure *f, const char *path)
