@@ -594,7 +594,7 @@ def orthogonal(g):
 
 class Optimizer:
     """Muon for the matrices of the layers (rates muon and back), Adam for the rest."""
-    RATE = dict(muon=0.012, back=0.004, table=0.004, mixer=0.0003, rest=0.003)
+    RATE = dict(muon=0.012, back=0.008, table=0.004, mixer=0.00003, rest=0.003)
     def __init__(self, r):
         self.r, self.step_no = r, 0
         names = [n for n in r.masters if r.trains(n)]

@@ -3,7 +3,6 @@
 . tests/cli/common.sh
 
 CHUNKS=4
-ppl() { "$INGOT" perplexity "$1" -f "$TEXT" --chunks $CHUNKS --logprobs ppl.lp --json ppl.json "$@" >out 2>err; }
 figure() { sed -n 's/^.*"ppl":[[:space:]]*\([0-9.eE+-]*\).*$/\1/p' "$1"; }
 # above WHAT A FACTOR B: A is more than FACTOR * B
 above() {
