@@ -442,6 +442,22 @@ static cJSON *result_json(const struct task *t)
 	return doc;
 }
 
+/* What damage can be known before the run. */
+static enum status check_models(const struct task *t, struct err *e)
+{
+	enum status st;
+
+	TRY(model_check(&t->m, e));
+	if (t->mtp)
+		TRY(model_check(&t->m_mtp, e));
+	if (t->ref_path)
+		TRY(model_check(&t->ref, e));
+	if (t->mtp && t->ref_path)
+		TRY(model_check(&t->ref_mtp, e));
+out:
+	return st;
+}
+
 static enum status measure(struct task *t, struct err *e)
 {
 	struct perplexity_sink sink = { .ctx = t, .go_on = go_on, .row = write_row, .chunk = show_chunk };
@@ -451,6 +467,7 @@ static enum status measure(struct task *t, struct err *e)
 
 	TRY(pool_open(&pool, t->c.threads, e));
 	TRY(perplexity_plan(&t->plan, &t->m, pool.n, &t->o, e));
+	TRY(check_models(t, e));
 	print_head(t);
 	progress_begin(&t->progress, &t->c, "perplexity", t->plan.bytes);
 	st = perplexity(r, &t->m, &pool, &t->o, &t->plan, &sink, e);

@@ -109,8 +109,9 @@ enum status model_open_part(struct model *m, const char *path, enum model_part p
 		bool more = problems.n_lines > 1;
 
 		*end = 0;
-		st = err_set(e, ERR_FORMAT, "%s: %s%s", path, line,
-			     more ? "; the other problems are listed above" : "");
+		st = err_set(e, ERR_FORMAT, "%s: %s%s; verify %s", path, line,
+			     more ? "; the other problems are listed above" : "",
+			     m->is_gguf ? "it, or convert the model again" : "the download");
 		for (line = end + 1; more && (end = strchr(line, '\n')); line = end + 1) {
 			*end = 0;
 			log_add(notes, "%s: %s", path, line);
@@ -123,6 +124,18 @@ out:
 	return st;
 }
 
+static enum status gguf_vocab(const struct model *m, struct vocab *v, struct err *e)
+{
+	enum status st = vocab_from_gguf(v, &m->gguf, m->path, e);
+
+	if (st != OK || v->n_tokens == m->arch.n_vocab)
+		return st;
+	st = err_set(e, ERR_FORMAT, "%s: the vocabulary has %u tokens, the embedding %u rows (tensor "
+		     "token_embd.weight); convert the model again", m->path, v->n_tokens, m->arch.n_vocab);
+	vocab_close(v);
+	return st;
+}
+
 enum status model_vocab(const struct model *m, struct vocab *v, bool *found, struct log *notes,
 			struct err *e)
 {
@@ -131,7 +144,7 @@ enum status model_vocab(const struct model *m, struct vocab *v, bool *found, str
 	*v = (struct vocab){ 0 };
 	if (m->is_gguf) {
 		*found = gguf_find(&m->gguf, "tokenizer.ggml.tokens") != NULL;
-		return *found ? vocab_from_gguf(v, &m->gguf, m->path, e) : OK;
+		return *found ? gguf_vocab(m, v, e) : OK;
 	}
 	t = checkpoint_file(&m->ckpt, "tokenizer.json");
 	*found = t != NULL;

@@ -8,7 +8,8 @@
  * order that only shapes decide, from weights decoded exactly to float32. The official roundings
  * of activations are an option of a run (round.c) and keep this.
  * Reading order: ops.c, weights.c, linear.c, forward.c, kv.c, then hyper.c, attention.c, compressor.c,
- * moe.c, round.c, mtp.c; perplexity.c uses them, and parity.c for two models; session.c for one sequence.
+ * moe.c, round.c, mtp.c; perplexity.c uses them, and parity.c for two models; session.c for one
+ * sequence, which run.h builds on.
  */
 #ifndef RUNTIME_RUNTIME_H
 #define RUNTIME_RUNTIME_H
@@ -141,6 +142,12 @@ enum status weight_all(const struct model *m, enum role role, uint32_t layer, fl
 enum status weight_ids(const struct weight *w, uint64_t row, uint32_t *ids, struct weight_scratch *s,
 		       struct err *e) MUST_USE;
 void weight_scratch_close(struct weight_scratch *s);
+
+/* ---- check.c: what can be known before a long run -----------------------------------------*/
+
+/* Reads all small tensors, routers, tables of expert ids and FP8 scales (under a hundredth of
+ * a model): ERR_FORMAT for a value that is not finite or an expert that there is not. */
+enum status model_check(const struct model *m, struct err *e) MUST_USE;
 
 /* ---- linear.c: products with streamed weights ---------------------------------------------*/
 
