@@ -16,7 +16,7 @@ static const char *const part_names[PARTS] = { "the same for every context", "wi
 struct point {
 	uint32_t n;			/* tokens of context */
 	double prefill;			/* tokens a second, since the point before */
-	double ms;			/* of one thread for a decoded token, the median */
+	double ms;			/* of one thread for a decoded token, the lower quartile */
 	double work[PARTS];		/* multiply-adds a token; [0] is 1 */
 	uint64_t kv, resident;		/* bytes: the formula's, and those of pages in memory */
 	uint64_t plain;			/* a row for each token and layer */
