@@ -16,8 +16,9 @@
 
 struct attend {
 	struct forward *f;
-	uint32_t ratio;
+	uint32_t layer, ratio;
 	size_t n_blocks, heads, first_head;	/* of a sequence; of a group; of this group */
+	size_t n_kept;				/* rows before the batch's first that are at hand */
 	bool picked;
 	const float *sinks;			/* (n_head) */
 };
@@ -41,7 +42,7 @@ static void norm_task(void *ctx, unsigned i, unsigned n)
 		round_row(qa, a->q_lora, f->engine.official);
 		ops_rms_norm(kv, kv, k->kv_norm, a->head_dim, (double)a->rms_eps);
 		round_row(kv, a->head_dim, f->engine.official);
-		round_rope(kv + a->head_dim - n_rot, f->rope[k->ratio != 0] + t % f->n_ctx * n_rot, n_rot / 2,
+		round_rope(kv + a->head_dim - n_rot, f->rope[k->ratio != 0] + t % f->n_new * n_rot, n_rot / 2,
 			   false, f->engine.official);
 		round_key(kv, a->head_dim - n_rot, f->engine.official);
 	}
@@ -65,7 +66,7 @@ static enum status make_rows(struct forward *f, uint32_t layer, struct err *e)
 	k.kv_norm = kv_norm;
 	TRY(engine_run(&f->engine, norm_task, &k, e));
 	if (a->ratio[layer])
-		TRY(compress(f, layer, false, f->rows, e));
+		TRY(compress(f, layer, false, e));
 	if (rows_are_picked(a, f->n_ctx, a->ratio[layer]))
 		TRY(index_pick(f, layer, e));
 out:
@@ -74,28 +75,56 @@ out:
 	return st;
 }
 
+/* Raw rows that the past has: those that the batch's first token sees besides its own. */
+static size_t rows_kept(const struct forward *f)
+{
+	return f->past ? (size_t)u64_min(f->pos, f->arch->window - 1) : 0;
+}
+
+/* Those that the next token will see; the batch's attention is done. */
+static void keep_rows(struct forward *f, uint32_t layer, size_t n_kept)
+{
+	size_t n = n_kept + f->n_new, room = (size_t)u64_min(f->arch->window, f->n_ctx) - 1;
+
+	if (f->past)
+		kv_slide(f->past->layers[layer].raw, n_kept, f->kv, f->n_new, n > room ? n - room : 0,
+			 f->arch->head_dim);
+}
+
 /* ---- one group of heads ---- */
 
-/* A run of consecutive rows that a position sees. */
+/* Runs of consecutive rows that a position sees, in the order in which they are summed. */
+enum { BEFORE, NEW, COMPRESSED, RUNS };	/* raw ones of the past, of the batch; blocks */
 struct seen { const float *rows; size_t n; };
 
-/* The raw rows, then the compressed ones; picked ones are gathered into room. */
-static void rows_seen(const struct attend *g, size_t t, struct seen seen[2], float *room)
+static size_t count_seen(const struct seen seen[RUNS])
+{
+	return seen[BEFORE].n + seen[NEW].n + seen[COMPRESSED].n;
+}
+
+/* What token t of the batch sees; picked rows are gathered into room. */
+static void rows_seen(const struct attend *g, size_t t, struct seen seen[RUNS], float *room)
 {
 	const struct forward *f = g->f;
-	size_t at = t % f->n_ctx, d = f->arch->head_dim, k = f->arch->idx_topk;
+	size_t i = t % f->n_new, at = f->pos + i, d = f->arch->head_dim, k = f->arch->idx_topk;
 	size_t window = at + 1 < f->arch->window ? at + 1 : f->arch->window;
+	size_t fresh = i + 1 < window ? i + 1 : window, before = window - fresh;
 	size_t visible = rows_visible((uint32_t)at, g->ratio);
-	const float *rows = f->rows + t / f->n_ctx * g->n_blocks * d;
+	const float *rows = NULL;
 
-	seen[0] = (struct seen){ f->kv + (t + 1 - window) * d, window };
+	seen[BEFORE] = (struct seen){ NULL, before };
+	if (before)
+		seen[BEFORE].rows = f->past->layers[g->layer].raw + (g->n_kept - before) * d;
+	seen[NEW] = (struct seen){ f->kv + (t + 1 - fresh) * d, fresh };
+	if (visible)
+		rows = layer_rows(f, g->layer, false) + t / f->n_new * g->n_blocks * d;
 	if (g->picked && visible > k) {
-		for (size_t i = 0; i < k; i++)
-			memcpy(room + i * d, rows + f->pick[t * k + i] * d, d * sizeof(float));
+		for (size_t p = 0; p < k; p++)
+			memcpy(room + p * d, rows + f->pick[t * k + p] * d, d * sizeof(float));
 		rows = room;
 		visible = k;
 	}
-	seen[1] = (struct seen){ rows, visible };
+	seen[COMPRESSED] = (struct seen){ rows, visible };
 }
 
 /* Scores of one head to weights: exp(s - top) / (sum + exp(sink - top)), the sum in double. */
@@ -118,13 +147,13 @@ static void weigh(float *score, size_t n, double scale, double sink)
 
 /* The official order: the weights are rounded to bf16 before they are divided by their sum, which
  * is returned for the output; the sink is left out of the maximum. dot has room for all. */
-static double weigh_official(const float *q, size_t d, const struct seen seen[2], double *dot, float *weight,
+static double weigh_official(const float *q, size_t d, const struct seen seen[RUNS], double *dot, float *weight,
 			     double sink)
 {
 	double top = -INFINITY, sum = 0, scale = 1 / sqrt((double)d);
 	size_t n = 0;
 
-	for (int s = 0; s < 2; s++)
+	for (int s = 0; s < RUNS; s++)
 		for (size_t i = 0; i < seen[s].n; i++, n++) {
 			dot[n] = ops_dot_wide(seen[s].rows + i * d, q, d) * scale;
 			top = dot[n] > top ? dot[n] : top;
@@ -162,7 +191,7 @@ static void ready_query(const struct forward *f, float *q, const double *turn)
 }
 
 /* out = bf16 of (sum of score[i] row i) / sum, in double; channel blocks stay in registers */
-static void mix_official(float *out, size_t d, const struct seen seen[2], const float *score, double sum)
+static void mix_official(float *out, size_t d, const struct seen seen[RUNS], const float *score, double sum)
 {
 	enum { BLOCK = 8 };
 
@@ -171,7 +200,7 @@ static void mix_official(float *out, size_t d, const struct seen seen[2], const 
 		double acc[BLOCK] = { 0 };
 		const float *w = score;
 
-		for (int s = 0; s < 2; s++)
+		for (int s = 0; s < RUNS; s++)
 			for (size_t i = 0; i < seen[s].n; i++, w++)
 				for (size_t k = 0; k < n; k++)
 					acc[k] += (double)*w * (double)seen[s].rows[i * d + c + k];
@@ -181,7 +210,7 @@ static void mix_official(float *out, size_t d, const struct seen seen[2], const 
 }
 
 /* q of one head -> its output, in the same place, turned back */
-static void attend_official(struct lane *lane, const struct seen seen[2], float *weight, size_t d, double sink,
+static void attend_official(struct lane *lane, const struct seen seen[RUNS], float *weight, size_t d, double sink,
 			    float *q)
 {
 	double sum = weigh_official(q, d, seen, lane->score, weight, sink);
@@ -189,53 +218,66 @@ static void attend_official(struct lane *lane, const struct seen seen[2], float 
 	mix_official(q, d, seen, weight, sum);
 }
 
-/* The same for all heads of the group in float32: one product for the scores. */
-static void attend_f32(const struct attend *g, const struct seen seen[2], float *score, float *q)
+/* The same for several heads, the first of them `first`, in float32: one product for the scores. */
+static void attend_f32(const struct attend *g, const struct seen seen[RUNS], float *score, float *q,
+		       size_t first, size_t heads)
 {
-	size_t d = g->f->arch->head_dim, n_seen = seen[0].n + seen[1].n, done = 0;
+	size_t d = g->f->arch->head_dim, n_seen = count_seen(seen), done = 0;
 	double scale = 1 / sqrt((double)d);
 
-	for (int s = 0; s < 2; done += seen[s++].n) {
-		struct matmul m = { .w = seen[s].rows, .rows = seen[s].n, .cols = d, .x = q, .n = g->heads,
+	for (int s = 0; s < RUNS; done += seen[s++].n) {
+		struct matmul m = { .w = seen[s].rows, .rows = seen[s].n, .cols = d, .x = q, .n = heads,
 				    .x_stride = d, .y = score + done, .y_stride = n_seen };
 
-		ops_matmul(&m);
+		if (m.rows)
+			ops_matmul(&m);
 	}
-	for (size_t h = 0; h < g->heads; h++) {
+	for (size_t h = 0; h < heads; h++) {
 		float *out = q + h * d, *w = score + h * n_seen;
 
-		weigh(w, n_seen, scale, (double)g->sinks[g->first_head + h]);
+		weigh(w, n_seen, scale, (double)g->sinks[first + h]);
 		memset(out, 0, d * sizeof(float));
-		ops_mix(out, d, seen[0].rows, w, seen[0].n);
-		ops_mix(out, d, seen[1].rows, w + seen[0].n, seen[1].n);
+		for (int s = 0; s < RUNS; w += seen[s++].n)
+			ops_mix(out, d, seen[s].rows, w, seen[s].n);
 	}
 }
 
+/* Heads [first, first + heads) of the group, of token t: queries to outputs. */
+static void attend_heads(const struct attend *g, struct lane *lane, size_t t, size_t first, size_t heads)
+{
+	const struct forward *f = g->f;
+	const struct arch *a = f->arch;
+	size_t d = a->head_dim, n_rot = a->n_rot;
+	const double *turn = f->rope[g->ratio != 0] + t % f->n_new * n_rot;
+	float *q = f->q + (t * g->heads + first) * d;
+	float *score = lane->work + (g->picked ? (size_t)a->idx_topk * d : 0);
+	bool official = f->engine.official;
+	struct seen seen[RUNS];
+
+	first += g->first_head;
+	rows_seen(g, t, seen, lane->work);
+	for (size_t h = 0; h < heads; h++)
+		ready_query(f, q + h * d, turn);
+	for (size_t h = 0; h < heads && official; h++)
+		attend_official(lane, seen, score, d, (double)g->sinks[first + h], q + h * d);
+	if (!official)
+		attend_f32(g, seen, score, q, first, heads);
+	for (size_t h = 0; h < heads; h++)
+		round_rope(q + h * d + d - n_rot, turn, n_rot / 2, true, official);
+}
+
+/* Shares are tokens; where there are fewer of them than threads, parts of a token's heads. */
 static void attend_task(void *ctx, unsigned i, unsigned n)
 {
 	const struct attend *g = ctx;
-	const struct forward *f = g->f;
-	const struct arch *a = f->arch;
-	struct lane *lane = &g->f->engine.lanes[i];
-	size_t from, to, d = a->head_dim, n_rot = a->n_rot;
-	bool official = f->engine.official;
+	size_t n_tok = g->f->n_tok, parts = n_tok < n ? (n + n_tok - 1) / n_tok : 1;
+	size_t from, to, first, last;
 
-	pool_share(f->n_tok, i, n, &from, &to);
-	for (size_t t = from; t < to; t++) {
-		const double *turn = f->rope[g->ratio != 0] + t % f->n_ctx * n_rot;
-		float *q = f->q + t * g->heads * d;
-		float *score = lane->work + (g->picked ? (size_t)a->idx_topk * d : 0);
-		struct seen seen[2];
-
-		rows_seen(g, t, seen, lane->work);
-		for (size_t h = 0; h < g->heads; h++)
-			ready_query(f, q + h * d, turn);
-		for (size_t h = 0; h < g->heads && official; h++)
-			attend_official(lane, seen, score, d, (double)g->sinks[g->first_head + h], q + h * d);
-		if (!official)
-			attend_f32(g, seen, score, q);
-		for (size_t h = 0; h < g->heads; h++)
-			round_rope(q + h * d + d - n_rot, turn, n_rot / 2, true, official);
+	parts = parts < g->heads ? parts : g->heads;
+	pool_share(n_tok * parts, i, n, &from, &to);
+	for (size_t k = from; k < to; k++) {
+		pool_share(g->heads, (unsigned)(k % parts), (unsigned)parts, &first, &last);
+		attend_heads(g, &g->f->engine.lanes[i], k / parts, first, last - first);
 	}
 }
 
@@ -245,10 +287,10 @@ struct room room_for_rows(const struct arch *a, uint32_t n_ctx, uint32_t ratio)
 	uint64_t blocks = ratio ? n_ctx / ratio : 0, heads = a->n_head / a->o_groups;
 	uint64_t seen = u64_min(a->window, n_ctx) + (picked ? a->idx_topk : blocks);
 	uint64_t attend = heads * seen + (picked ? (uint64_t)a->idx_topk * a->head_dim : 0);
-	uint64_t index = picked ? (uint64_t)a->idx_head * blocks : 0;
+	uint64_t index = picked ? a->idx_head * u64_min(blocks, INDEX_TILE) : 0;
 
-	/* doubles: the indexer's scores, or one head's with official activations */
-	return (struct room){ attend > index ? attend : index, picked && blocks > seen ? blocks : seen };
+	/* score: one head's with official activations */
+	return (struct room){ attend > index ? attend : index, seen, picked ? blocks : 0 };
 }
 
 static enum status lane_room(struct forward *f, uint32_t layer, struct err *e)
@@ -266,7 +308,7 @@ static enum status lane_room(struct forward *f, uint32_t layer, struct err *e)
 			st = mem_grow(&score, &lane->score_cap, r.score, sizeof(double), "attention", e);
 		lane->score = score;
 		if (st == OK)
-			st = mem_grow(&ranked, &lane->ranked_cap, r.score, sizeof(struct ranked), "attention", e);
+			st = mem_grow(&ranked, &lane->ranked_cap, r.ranked, sizeof(uint64_t), "attention", e);
 		lane->ranked = ranked;
 		if (st != OK)
 			break;
@@ -278,8 +320,8 @@ enum status attention(struct forward *f, uint32_t layer, struct err *e)
 {
 	const struct arch *a = f->arch;
 	uint32_t ratio = a->ratio[layer];
-	struct attend g = { .f = f, .ratio = ratio, .n_blocks = ratio ? f->n_ctx / ratio : 0,
-			    .heads = a->n_head / a->o_groups,
+	struct attend g = { .f = f, .layer = layer, .ratio = ratio, .n_blocks = ratio ? f->n_ctx / ratio : 0,
+			    .heads = a->n_head / a->o_groups, .n_kept = rows_kept(f),
 			    .picked = rows_are_picked(a, f->n_ctx, ratio) };
 	size_t group = g.heads * a->head_dim, z_stride = (size_t)a->o_groups * a->o_lora;
 	struct weight q_b, out_a;
@@ -307,6 +349,7 @@ enum status attention(struct forward *f, uint32_t layer, struct err *e)
 		TRY(linear(&f->engine, &out, e));
 	}
 	TRY(linear_all(f, ROLE_ATTN_OUTPUT_B, layer, f->z, z_stride, f->y, a->n_embd, e));
+	keep_rows(f, layer, g.n_kept);
 out:
 	free(sinks);
 	return st;

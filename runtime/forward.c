@@ -46,11 +46,24 @@ static struct widths widest(const struct arch *a, uint32_t n_ctx)
 	return w;
 }
 
-static size_t list_slots(struct forward *f, const struct arch *a, uint32_t n_ctx, uint64_t n_seq,
-			 struct slot *s)
+/* What a batch is sized by. kept: the rows of former tokens are in a kv. */
+struct shape { uint32_t n_ctx, n_new; uint64_t n_seq; unsigned n_threads; bool kept; };
+
+enum { SCORE_ROWS = 8 };	/* a thread: between them threads wait for each other */
+
+/* Tokens whose indexer scores are in memory together. */
+static uint64_t score_rows(const struct shape *h)
 {
-	struct widths w = widest(a, n_ctx);
-	uint64_t tok = n_ctx * n_seq, f4 = sizeof(float), rows = w.rows * n_seq, d = a->n_embd;
+	return u64_min(h->n_new * h->n_seq, SCORE_ROWS * (uint64_t)h->n_threads);
+}
+
+static uint64_t n_turn(const struct arch *a) { return most(a->n_rot, a->idx_dim); }
+
+static size_t list_slots(struct forward *f, const struct arch *a, const struct shape *h, struct slot *s)
+{
+	struct widths w = widest(a, h->n_ctx);
+	uint64_t tok = h->n_new * h->n_seq, f4 = sizeof(float), d = a->n_embd;
+	uint64_t rows = h->kept ? 0 : w.rows * h->n_seq;
 	uint64_t group = (uint64_t)(a->n_head / a->o_groups) * a->head_dim, hc = a->n_hc;
 	uint64_t idx_tok = w.picked ? tok : 0, used = a->n_expert_used;
 	size_t n = 0;
@@ -60,24 +73,31 @@ static size_t list_slots(struct forward *f, const struct arch *a, uint32_t n_ctx
 	add(s, &n, &f->x, tok, d, f4);
 	add(s, &n, &f->y, tok, d, f4);
 	add(s, &n, &f->mix, tok, (2 + hc) * hc, f4);
-	add(s, &n, &f->post, tok, hc, f4);
-	add(s, &n, &f->comb, tok, hc * hc, f4);
-	add(s, &n, &f->rope[0], n_ctx, a->n_rot, sizeof(double));
-	add(s, &n, &f->rope[1], n_ctx, a->n_rot, sizeof(double));
+	add(s, &n, &f->post, tok, hc, sizeof(double));
+	add(s, &n, &f->comb, tok, hc * hc, sizeof(double));
+	add(s, &n, &f->low, tok, most(d, most((2 + hc) * hc, a->n_expert)), f4);
+	for (int kind = 0; kind < 2; kind++) {
+		add(s, &n, &f->freq[kind], a->n_rot / 2, 1, sizeof(double));
+		add(s, &n, &f->rope[kind], h->n_new, a->n_rot, sizeof(double));
+	}
+	add(s, &n, &f->turn, h->n_threads, n_turn(a), sizeof(double));
 	add(s, &n, &f->qa, tok, a->q_lora, f4);
 	add(s, &n, &f->kv, tok, a->head_dim, f4);
 	add(s, &n, &f->up, tok, w.channels, f4);
 	add(s, &n, &f->gate, tok, w.channels, f4);
+	add(s, &n, &f->up_low, tok, w.channels, f4);
+	add(s, &n, &f->gate_low, tok, w.channels, f4);
 	add(s, &n, &f->rows, rows, a->head_dim, f4);
 	add(s, &n, &f->q, tok, group, f4);
 	add(s, &n, &f->z, tok, (uint64_t)a->o_groups * a->o_lora, f4);
 	add(s, &n, &f->idx_q, idx_tok, (uint64_t)a->idx_head * a->idx_dim, f4);
 	add(s, &n, &f->idx_w, idx_tok, a->idx_head, f4);
 	add(s, &n, &f->idx_rows, w.picked ? rows : 0, a->idx_dim, f4);
+	add(s, &n, &f->idx_score, w.picked ? score_rows(h) : 0, w.rows, sizeof(double));
 	add(s, &n, &f->pick, idx_tok, a->idx_topk, sizeof(uint32_t));
 	add(s, &n, &f->router, tok, a->n_expert, f4);
 	add(s, &n, &f->expert, tok, used, sizeof(uint32_t));
-	add(s, &n, &f->expert_weight, tok, used, f4);
+	add(s, &n, &f->expert_weight, tok, used, sizeof(double));
 	add(s, &n, &f->order, tok, used, sizeof(uint32_t));
 	add(s, &n, &f->first, (uint64_t)a->n_expert + 1, 1, sizeof(uint32_t));
 	add(s, &n, &f->ex_x, tok, d, f4);
@@ -87,20 +107,21 @@ static size_t list_slots(struct forward *f, const struct arch *a, uint32_t n_ctx
 	return n;
 }
 
-uint64_t forward_bytes(const struct arch *a, uint32_t n_ctx, uint64_t n_seq, unsigned n_threads)
+static uint64_t shape_bytes(const struct arch *a, const struct shape *h)
 {
 	struct forward unused;
 	struct slot s[MAX_SLOTS];
 	uint64_t sum = 0, bytes, lane = 0;
-	size_t n = list_slots(&unused, a, n_ctx, n_seq, s);
+	size_t n = list_slots(&unused, a, h, s);
 
 	for (uint32_t l = 0; l < a->n_layer; l++) {
-		struct room r = room_for_rows(a, n_ctx, a->ratio[l]);
+		struct room r = room_for_rows(a, h->n_ctx, a->ratio[l]);
 
-		lane = most(lane, r.work * sizeof(float) + r.score * (sizeof(double) + sizeof(struct ranked)));
+		lane = most(lane, r.work * sizeof(float) + r.score * sizeof(double) +
+			    r.ranked * sizeof(uint64_t));
 	}
-	lane += a->n_expert * (sizeof(double) + sizeof(struct ranked));
-	if (!u64_mul(lane, n_threads, &sum))
+	lane += a->n_expert * (sizeof(double) + sizeof(uint64_t));
+	if (!u64_mul(lane, h->n_threads, &sum))
 		return UINT64_MAX;
 	for (size_t i = 0; i < n; i++)
 		if (!u64_mul(s[i].n, s[i].each, &bytes) || !u64_add(sum, bytes, &sum))
@@ -108,11 +129,33 @@ uint64_t forward_bytes(const struct arch *a, uint32_t n_ctx, uint64_t n_seq, uns
 	return sum;
 }
 
+uint64_t forward_bytes(const struct arch *a, uint32_t n_ctx, uint64_t n_seq, unsigned n_threads)
+{
+	struct shape h = { n_ctx, n_ctx, n_seq, n_threads, false };
+
+	return shape_bytes(a, &h);
+}
+
+uint64_t forward_step_bytes(const struct arch *a, uint32_t n_ctx, uint32_t max_new, unsigned n_threads)
+{
+	struct shape h = { n_ctx, max_new, 1, n_threads, true };
+
+	return shape_bytes(a, &h);
+}
+
+static struct shape shape_of(const struct forward *f)
+{
+	return (struct shape){ f->n_ctx, f->max_new, f->max_seq, f->engine.pool->n, f->past != NULL };
+}
+
 static enum status allocate(struct forward *f, struct err *e)
 {
 	struct slot s[MAX_SLOTS];
-	size_t n = list_slots(f, f->arch, f->n_ctx, f->max_seq, s);
+	struct shape h = shape_of(f);
+	size_t n = list_slots(f, f->arch, &h, s);
 
+	f->score_rows = (size_t)score_rows(&h);
+	f->n_turn = (size_t)n_turn(f->arch);
 	for (size_t i = 0; i < n; i++) {
 		void *p = s[i].n > SIZE_MAX ? NULL : mem_new((size_t)s[i].n, (size_t)s[i].each,
 							     "a batch's activations", e);
@@ -123,44 +166,53 @@ static enum status allocate(struct forward *f, struct err *e)
 	return OK;
 }
 
-enum status forward_open(struct forward *f, const struct model *m, struct pool *pool, uint32_t n_ctx,
-			 uint32_t max_seq, struct err *e)
+static enum status open_shape(struct forward *f, struct pool *pool, struct err *e)
 {
-	double *freq = NULL;
-	const struct arch *a = &m->arch;
+	const struct arch *a = f->arch;
 	enum status st;
 
-	*f = (struct forward){ .model = m, .arch = a, .n_ctx = n_ctx, .max_seq = max_seq };
 	/* tokens and (token, expert) pairs are numbered in 32 bits */
-	if (a->n_hc > HYPER_MAX || (uint64_t)n_ctx * max_seq > UINT32_MAX / (2 + a->n_expert_used))
-		return err_set(e, ERR_UNSUPPORTED, "%s: a batch of %u x %u tokens is too large", m->path,
-			       max_seq, n_ctx);
+	if (a->n_hc > HYPER_MAX || (uint64_t)f->max_new * f->max_seq > UINT32_MAX / (2 + a->n_expert_used)) {
+		*f = (struct forward){ 0 };
+		return err_set(e, ERR_UNSUPPORTED, "%s: a batch of %u x %u tokens is too large", f->model->path,
+			       f->max_seq, f->max_new);
+	}
 	TRY(engine_open(&f->engine, pool, e));
 	TRY(allocate(f, e));
-	freq = mem_new(a->n_rot / 2, sizeof *freq, "rotary positions", e);
-	if (!freq) {
-		st = e->status;
-		goto out;
-	}
-	for (int kind = 0; kind < 2; kind++) {
-		ops_rope_freqs(freq, a, kind == 1);
-		for (size_t t = 0; t < n_ctx; t++)
-			ops_rope_row(f->rope[kind] + t * a->n_rot, freq, a->n_rot / 2, t);
-	}
+	for (int kind = 0; kind < 2; kind++)
+		ops_rope_freqs(f->freq[kind], a, kind == 1);
 out:
-	free(freq);
 	if (st != OK)
 		forward_close(f);
 	return st;
 }
 
+enum status forward_open(struct forward *f, const struct model *m, struct pool *pool, uint32_t n_ctx,
+			 uint32_t max_seq, struct err *e)
+{
+	*f = (struct forward){ .trunk = m, .model = m, .arch = &m->arch, .n_ctx = n_ctx, .max_new = n_ctx,
+			       .max_seq = max_seq };
+	return open_shape(f, pool, e);
+}
+
+enum status forward_open_past(struct forward *f, const struct model *m, struct pool *pool, struct kv *past,
+			      uint32_t max_new, struct err *e)
+{
+	*f = (struct forward){ .trunk = m, .model = m, .arch = &m->arch, .past = past, .n_ctx = past->n_ctx,
+			       .max_new = max_new, .max_seq = 1 };
+	return open_shape(f, pool, e);
+}
+
 void forward_close(struct forward *f)
 {
 	struct slot s[MAX_SLOTS];
+	struct shape h;
+	size_t n;
 
-	if (!f->arch)
+	if (!f->engine.pool)
 		return;
-	size_t n = list_slots(f, f->arch, f->n_ctx, f->max_seq, s);
+	h = shape_of(f);
+	n = list_slots(f, f->arch, &h, s);
 
 	for (size_t i = 0; i < n; i++) {
 		void *p;
@@ -168,6 +220,7 @@ void forward_close(struct forward *f)
 		memcpy(&p, s[i].at, sizeof p);
 		free(p);
 	}
+	free(f->pair);
 	engine_close(&f->engine);
 	*f = (struct forward){ 0 };
 }
@@ -189,15 +242,21 @@ float *small_load(struct forward *f, enum role role, uint32_t layer, uint64_t n,
  * attention the experts' buffer is free, and as large as f->x. */
 static float *place_to_round(struct forward *f, const float *x)
 {
-	return x == f->qa ? f->qa : x == f->z ? f->z : f->ex_x;
+	return x == f->qa ? f->qa : x == f->z ? f->z : x == f->pair ? f->pair : f->ex_x;
 }
 
 enum status linear_all(struct forward *f, enum role role, uint32_t layer, const float *x, size_t x_stride,
 		       float *y, size_t n, struct err *e)
 {
+	return linear_pairs(f, role, layer, x, x_stride, y, NULL, n, e);
+}
+
+enum status linear_pairs(struct forward *f, enum role role, uint32_t layer, const float *x, size_t x_stride,
+			 float *y, float *y_low, size_t n, struct err *e)
+{
 	struct weight w;
 	struct linear l = { .w = &w, .n_rows = n, .x = x, .n = f->n_tok, .x_stride = x_stride,
-			    .rounded = place_to_round(f, x), .y = y, .y_stride = n };
+			    .rounded = place_to_round(f, x), .y = y, .y_low = y_low, .y_stride = n };
 	enum status st;
 
 	TRY(weight_bind(&w, f->model, role, layer, e));
@@ -212,32 +271,60 @@ out:
 
 /* ---- the pass ---- */
 
-enum status forward_start(struct forward *f, const uint32_t *ids, uint32_t n_seq, struct err *e)
+/* Every stream of every token begins as its embedding. */
+static enum status embed_tokens(struct forward *f, struct err *e)
 {
 	const struct arch *a = f->arch;
 	size_t d = a->n_embd;
 	struct weight embed;
 	enum status st;
 
-	if (n_seq > f->max_seq)
-		return err_set(e, ERR_USAGE, "%u sequences in a batch of %u", n_seq, f->max_seq);
-	f->n_seq = n_seq;
-	f->n_tok = (size_t)n_seq * f->n_ctx;
-	memcpy(f->ids, ids, f->n_tok * sizeof *ids);
 	TRY(weight_bind(&embed, f->model, ROLE_EMBED, LAYER_NONE, e));
 	for (size_t t = 0; t < f->n_tok; t++) {
 		float *stream = f->stream + t * a->n_hc * d;
+		uint32_t id = f->ids[t];
 
-		if (ids[t] >= embed.rows)
+		if (id >= embed.rows)
 			return err_set(e, ERR_FORMAT, "%s: token id %u at %zu; the model has %llu",
-				       f->model->path, ids[t], t, (unsigned long long)embed.rows);
-		TRY(weight_rows(&embed, 0, ids[t], (uint64_t)ids[t] + 1, stream,
-				&f->engine.lanes[0].scratch, e));
+				       f->model->path, id, t, (unsigned long long)embed.rows);
+		TRY(weight_rows(&embed, 0, id, (uint64_t)id + 1, stream, &f->engine.lanes[0].scratch, e));
 		for (size_t j = 1; j < a->n_hc; j++)
 			memcpy(stream + j * d, stream, d * sizeof(float));
 	}
 out:
 	return st;
+}
+
+static enum status start(struct forward *f, const uint32_t *ids, uint32_t n_seq, uint32_t pos, uint32_t n_new,
+			 struct err *e)
+{
+	size_t n_rot = f->arch->n_rot;
+
+	f->model = f->trunk;
+	f->arch = &f->trunk->arch;
+	f->n_seq = n_seq;
+	f->pos = pos;
+	f->n_new = n_new;
+	f->n_tok = (size_t)n_seq * n_new;
+	memcpy(f->ids, ids, f->n_tok * sizeof *ids);
+	for (int kind = 0; kind < 2; kind++)
+		for (size_t i = 0; i < n_new; i++)
+			ops_rope_row(f->rope[kind] + i * n_rot, f->freq[kind], n_rot / 2, pos + i);
+	return embed_tokens(f, e);
+}
+
+enum status forward_start(struct forward *f, const uint32_t *ids, uint32_t n_seq, struct err *e)
+{
+	if (n_seq > f->max_seq || f->past)
+		return err_set(e, ERR_USAGE, "%u sequences in a batch of %u", n_seq, f->past ? 0 : f->max_seq);
+	return start(f, ids, n_seq, 0, f->n_ctx, e);
+}
+
+enum status forward_step(struct forward *f, const uint32_t *ids, uint32_t n_new, struct err *e)
+{
+	if (!f->past || n_new == 0 || n_new > f->max_new || n_new > f->n_ctx - f->past->pos)
+		return err_set(e, ERR_USAGE, "%u tokens at once; a batch has room for %u", n_new, f->max_new);
+	return start(f, ids, 1, f->past->pos, n_new, e);
 }
 
 enum status forward_layer(struct forward *f, uint32_t layer, struct err *e)

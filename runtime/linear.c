@@ -5,7 +5,9 @@
  * Each thread takes a fixed share of the rows, decodes a tile of them at a time and multiplies it
  * with every token, so that a weight is read and decoded once a batch whatever its size, and the
  * memory for it is a tile a thread. With official activations the input of a quantized matrix is
- * rounded first (again, where several products share it: that changes nothing), and outputs after.
+ * rounded first (again, where several products share it: that changes nothing), and outputs after;
+ * what is not rounded (hyper-connections, router, compressor) has low parts besides, as the roundings
+ * that follow make a step of a last bit.
  */
 #include "runtime/layer.h"
 
@@ -66,6 +68,19 @@ static void round_task(void *ctx, unsigned i, unsigned n)
 			  INPUT_BLOCK);
 }
 
+/* y + y_low = the sum: a double as two floats, for what is not rounded. */
+static void product_pairs(const struct matmul *m, float *y_low)
+{
+	for (size_t t = 0; t < m->n; t++)
+		for (size_t r = 0; r < m->rows; r++) {
+			double sum = ops_dot_wide(m->w + r * m->cols, m->x + t * m->x_stride, m->cols);
+			float y = (float)sum;
+
+			m->y[t * m->y_stride + r] = y;
+			y_low[t * m->y_stride + r] = (float)(sum - (double)y);
+		}
+}
+
 static void linear_task(void *ctx, unsigned i, unsigned n)
 {
 	const struct job *j = ctx;
@@ -91,7 +106,10 @@ static void linear_task(void *ctx, unsigned i, unsigned n)
 					   &lane->scratch, &lane->err);
 		if (lane->status != OK)
 			break;
-		ops_matmul(&m);
+		if (l->y_low && j->g->official)
+			product_pairs(&m, l->y_low + r);
+		else
+			ops_matmul(&m);
 		for (size_t t = 0; t < m.n && j->product != PRODUCT_F32; t++)
 			round_bf16_run(m.y + t * m.y_stride, m.rows);
 	}

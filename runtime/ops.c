@@ -297,40 +297,7 @@ void ops_rope(float *x, const double *cos_sin, size_t n_pairs, bool inverse)
 	}
 }
 
-/* ---- choices and probabilities ---- */
-
-static int by_rank(const void *pa, const void *pb)
-{
-	const struct ranked *a = pa, *b = pb;
-
-	if (a->score != b->score)
-		return a->score > b->score ? -1 : 1;
-	return a->i < b->i ? -1 : a->i > b->i;
-}
-
-void ops_top_k(const double *score, size_t n, size_t k, struct ranked *scratch, uint32_t *out)
-{
-	struct ranked last;
-	size_t found = 0;
-
-	for (size_t i = 0; i < n; i++)	/* a NaN would leave the order undefined */
-		scratch[i] = (struct ranked){ isnan(score[i]) ? -INFINITY : score[i], (uint32_t)i };
-	if (k >= n) {
-		for (size_t i = 0; i < n; i++)
-			out[i] = (uint32_t)i;
-		return;
-	}
-	if (k == 0)
-		return;
-	qsort(scratch, n, sizeof *scratch, by_rank);
-	last = scratch[k - 1];
-	for (size_t i = 0; i < n && found < k; i++) {
-		double s = isnan(score[i]) ? -INFINITY : score[i];
-
-		if (s > last.score || (s == last.score && i <= last.i))
-			out[found++] = (uint32_t)i;
-	}
-}
+/* ---- probabilities ---- */
 
 double ops_log_sum(const float *z, size_t n, size_t *top)
 {

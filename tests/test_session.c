@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_session.c - a text divided over calls and batches in any way gives the bits that it gives at
+ * once, at every position; what a sequence's state takes, and what a session refuses.
+ */
+#include "runtime/layer.h"
+#include "tests/runtime_models.h"
+
+/* A model opened, with threads and room for logits (n, n_vocab) of every position. */
+struct bench {
+	struct model m;
+	struct pool pool;
+	struct log notes;
+	uint32_t ids[5000];
+	float *logits;
+};
+
+static void open_bench(struct bench *b, const struct made *m, unsigned threads, size_t n)
+{
+	struct err e = { 0 };
+
+	*b = (struct bench){ .m = MODEL_NONE };
+	CHECKF(model_open(&b->m, m->gguf, &b->notes, &e) == OK, "%s", e.msg);
+	b->m.arch.n_ctx = 1 << 20;
+	CHECK(pool_open(&b->pool, threads, &e) == OK);
+	for (size_t i = 0; i < sizeof b->ids / sizeof *b->ids; i++)
+		b->ids[i] = id_at(m, i);
+	b->logits = calloc(n * b->m.arch.n_vocab, sizeof(float));
+}
+
+static void close_bench(struct bench *b)
+{
+	pool_close(&b->pool);
+	model_close(&b->m);
+	log_close(&b->notes);
+	free(b->logits);
+}
+
+/* Logits of every position, the first n ids fed `step` at a time into a context of n_ctx. */
+static enum status feed(struct bench *b, uint32_t n, uint32_t n_ctx, uint32_t step, bool official, struct err *e)
+{
+	struct kv kv = { 0 };
+	struct forward f = { 0 };
+	enum status st;
+
+	TRY(kv_open(&kv, &b->m.arch, n_ctx, e));
+	TRY(forward_open_past(&f, &b->m, &b->pool, &kv, step, e));
+	f.engine.official = official;
+	for (uint32_t i = 0; i < n; i += step) {
+		uint32_t now = n - i < step ? n - i : step;
+
+		TRY(forward_step(&f, b->ids + i, now, e));
+		for (uint32_t l = 0; l < b->m.arch.n_layer; l++)
+			TRY(forward_layer(&f, l, e));
+		TRY(forward_head(&f, 0, now, e));
+		TRY(forward_logits(&f, 0, now, b->logits + (size_t)i * b->m.arch.n_vocab, e));
+		kv.pos += now;
+	}
+out:
+	forward_close(&f);
+	kv_close(&kv);
+	return st;
+}
+
+/* The same from a batch that keeps nothing. */
+static enum status at_once(struct bench *b, uint32_t n, bool official, struct err *e)
+{
+	struct forward f = { 0 };
+	enum status st;
+
+	TRY(forward_open(&f, &b->m, &b->pool, n, 1, e));
+	f.engine.official = official;
+	TRY(forward_start(&f, b->ids, 1, e));
+	for (uint32_t l = 0; l < b->m.arch.n_layer; l++)
+		TRY(forward_layer(&f, l, e));
+	TRY(forward_head(&f, 0, n, e));
+	TRY(forward_logits(&f, 0, n, b->logits, e));
+out:
+	forward_close(&f);
+	return st;
+}
+
+static void same_logits(const struct bench *a, const struct bench *b, size_t n, const char *what, uint32_t how)
+{
+	size_t n_vocab = a->m.arch.n_vocab, each = n_vocab * sizeof(float), i = 0;
+
+	while (i < n && memcmp(a->logits + i * n_vocab, b->logits + i * n_vocab, each) == 0)
+		i++;
+	CHECKF(i == n, "%s, %s %u: position %zu", a->m.path, what, how, i);
+}
+
+static void any_split_gives_the_same_bits(void)
+{
+	static const uint32_t steps[] = { 1, 3, 7, 128, N_IDS };
+	struct bench whole, parts;
+	struct err e = { 0 };
+
+	for (int i = 0; i < 4; i++) {	/* each model, and each with official activations */
+		open_bench(&whole, &made[i % 2], 2, N_IDS);
+		CHECKF(at_once(&whole, N_IDS, i >= 2, &e) == OK, "%s", e.msg);
+		for (size_t k = 0; k < sizeof steps / sizeof *steps; k++) {
+			open_bench(&parts, &made[i % 2], 1 + (unsigned)(k + (size_t)i) % 3, N_IDS);
+			CHECKF(feed(&parts, N_IDS, 1000, steps[k], i >= 2, &e) == OK, "%s", e.msg);
+			same_logits(&whole, &parts, N_IDS, "tokens at once:", steps[k]);
+			close_bench(&parts);
+		}
+		close_bench(&whole);
+	}
+}
+
+/* Rooms that end before a window, a block, or the first choice of the indexer. */
+static void the_room_does_not_matter(void)
+{
+	static const uint32_t rooms[] = { 1, 2, 3, 4, 5, 8, 11, 12, 20, 23, 24, 127, 128, 129 };
+	struct bench whole, part;
+	struct err e = { 0 };
+
+	open_bench(&whole, &made[0], 2, N_IDS);
+	open_bench(&part, &made[0], 2, N_IDS);
+	CHECKF(at_once(&whole, N_IDS, false, &e) == OK, "%s", e.msg);
+	for (size_t k = 0; k < sizeof rooms / sizeof *rooms; k++)
+		for (uint32_t step = 1; step <= 5; step += 4) {
+			CHECKF(feed(&part, rooms[k], rooms[k], step, false, &e) == OK, "%s", e.msg);
+			same_logits(&whole, &part, rooms[k], "room for", rooms[k]);
+		}
+	close_bench(&whole);
+	close_bench(&part);
+}
+
+/* Far enough that the indexer scores in several tiles. */
+static void a_long_text(void)
+{
+	enum { LONG = 4 * INDEX_TILE + 300 };
+	struct bench whole, part;
+	struct err e = { 0 };
+
+	open_bench(&whole, &made[1], 2, LONG);
+	open_bench(&part, &made[1], 3, LONG);
+	CHECKF(at_once(&whole, LONG, false, &e) == OK, "%s", e.msg);
+	CHECKF(feed(&part, LONG, 1 << 20, 700, false, &e) == OK, "%s", e.msg);
+	same_logits(&whole, &part, LONG, "tokens at once:", 700);
+	close_bench(&whole);
+	close_bench(&part);
+}
+
+/* ---- sessions ---- */
+
+struct scores { struct bench *b; size_t n; };
+
+static enum status check_row(void *ctx, const struct perplexity_row *r, struct err *e)
+{
+	struct scores *s = ctx;
+	size_t n_vocab = s->b->m.arch.n_vocab;
+	uint32_t best;
+	double p = ops_log_prob(s->b->logits + (r->index - 1) * n_vocab, n_vocab, r->token, &best);
+
+	(void)e;
+	CHECKF(memcmp(&p, &r->log_prob, sizeof p) == 0 && best == r->best, "token %llu: %.17g and %.17g",
+	       (unsigned long long)r->index, p, r->log_prob);
+	s->n++;
+	return OK;
+}
+
+/* Log-probabilities of a session, token by token after a prompt, are those of a perplexity run. */
+static void a_session_predicts_as_perplexity_does(void)
+{
+	struct bench b;
+	struct session s = { 0 };
+	struct perplexity_options o = { .n_ids = N_IDS, .n_ctx = N_IDS, .bos = TOKEN_NONE,
+					.max_memory = 1 << 30, .path = "ids" };
+	struct perplexity_plan plan;
+	struct perplexity_result r;
+	struct scores seen = { &b, 0 };
+	struct perplexity_sink sink = { .ctx = &seen, .row = check_row };
+	struct err e = { 0 };
+	uint32_t prompt = N_IDS / 2 + 1;
+
+	open_bench(&b, &made[0], 2, N_IDS);
+	o.ids = b.ids;
+	CHECKF(session_open(&s, &b.m, &b.pool, N_IDS, 10, 1 << 30, false, &e) == OK, "%s", e.msg);
+	CHECK(session_eval(&s, b.ids, 4, NULL, &e) == OK && session_pos(&s) == 4);
+	for (uint32_t i = 4; i < N_IDS; i += i == 4 ? prompt - 4 : 1)
+		CHECKF(session_eval(&s, b.ids + i, i == 4 ? prompt - 4 : 1,
+				    b.logits + (i == 4 ? prompt - 1 : i) * (size_t)b.m.arch.n_vocab, &e) == OK,
+		       "%s", e.msg);
+	CHECK(session_pos(&s) == N_IDS);
+	CHECK(perplexity_plan(&plan, &b.m, b.pool.n, &o, &e) == OK);
+	CHECKF(perplexity(&r, &b.m, &b.pool, &o, &plan, &sink, &e) == OK, "%s", e.msg);
+	CHECK(seen.n == N_IDS - 1 - N_IDS / 2);
+	session_close(&s);
+	session_close(&s);
+	close_bench(&b);
+}
+
+static bool stop(void *ctx)
+{
+	(void)ctx;
+	return false;
+}
+
+static void refusals(void)
+{
+	struct bench b;
+	struct session s = { 0 };
+	struct err e = { 0 };
+	uint32_t bad[3] = { 1, made[0].a.n_vocab, 1 };
+	uint64_t need;
+
+	open_bench(&b, &made[0], 2, 2);
+	b.m.arch.n_ctx = 4096;
+	CHECK(session_open(&s, &b.m, &b.pool, 4097, 8, 1 << 30, false, &e) == ERR_UNSUPPORTED);
+	CHECKF(strstr(e.msg, "4097") && strstr(e.msg, "4096"), "%s", e.msg);
+	CHECK(session_open(&s, &b.m, &b.pool, 0, 8, 1 << 30, false, &e) == ERR_USAGE);
+	CHECK(session_open(&s, &b.m, &b.pool, 8, 0, 1 << 30, false, &e) == ERR_USAGE);
+	need = session_bytes(&b.m.arch, 100, 8, 2) + model_header_bytes(&b.m) + engine_bytes(2, &b.m.wants);
+	CHECK(session_open(&s, &b.m, &b.pool, 100, 8, need - 1, false, &e) == ERR_NOMEM);
+	CHECKF(strstr(e.msg, "--max-memory") && strstr(e.msg, "100 tokens"), "%s", e.msg);
+	CHECKF(session_open(&s, &b.m, &b.pool, 100, 8, need, false, &e) == OK, "%s", e.msg);
+	CHECK(session_eval(&s, b.ids, 0, NULL, &e) == ERR_USAGE);
+	CHECK(session_eval(&s, bad, 3, NULL, &e) == ERR_FORMAT && strstr(e.msg, "token id"));
+	CHECK(session_eval(&s, b.ids, 101, NULL, &e) == ERR_UNSUPPORTED && strstr(e.msg, "context of 100"));
+	CHECKF(session_pos(&s) == 0 && session_eval(&s, b.ids, 99, b.logits, &e) == OK, "%s", e.msg);
+	CHECK(session_eval(&s, b.ids, 2, NULL, &e) == ERR_UNSUPPORTED && session_pos(&s) == 99);
+	CHECK(session_eval(&s, b.ids + 99, 1, b.logits, &e) == OK && session_pos(&s) == 100);
+	session_close(&s);
+	CHECK(session_open(&s, &b.m, &b.pool, 100, 8, need, false, &e) == OK);
+	s.f.engine.tick = stop;
+	CHECK(session_eval(&s, b.ids, 9, NULL, &e) == ERR_STOPPED);
+	s.f.engine.tick = NULL;
+	CHECK(session_eval(&s, b.ids, 9, NULL, &e) == ERR_USAGE && strstr(e.msg, "ended with an error"));
+	session_close(&s);
+	close_bench(&b);
+}
+
+/* ---- memory ---- */
+
+static uint64_t resident(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	unsigned long long pages = 0;
+
+	CHECK(f && fscanf(f, "%*s %llu", &pages) == 1);
+	if (f)
+		fclose(f);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+/* ThreadSanitizer's allocator writes its zeroes. */
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+enum { LAZY_PAGES = 0 };
+#else
+enum { LAZY_PAGES = 1 };
+#endif
+
+static void the_state_takes_what_the_formula_says(void)
+{
+	/* V4-Flash's widths, a layer of each kind:
+	 * 3 * 127 * 512 + 262144 * (512 + 128) + 4 * 14 * (512 + 128) + 8192 * 512 + 4 * 127 * 512 floats */
+	const struct arch flash = { .n_layer = 3, .ratio = { 0, 4, 128 }, .window = 128, .head_dim = 512,
+				    .idx_dim = 128, .idx_topk = 512 };
+	struct kv kv = { 0 };
+	struct err e = { 0 };
+	uint64_t before;
+
+	CHECKF(kv_bytes(&flash, 1 << 20) == 689829888, "%llu", (unsigned long long)kv_bytes(&flash, 1 << 20));
+	/* 2048 tokens are 512 rows: all are seen, so there is nothing for the indexer to keep */
+	CHECK(kv_bytes(&flash, 2048) == 4 * 512 * (3 * 127 + 512 + 56 + 16 + 508));
+	CHECK(kv_bytes(&flash, 2052) == 4 * (512 * (3 * 127 + 513 + 56 + 16 + 508) + 128 * (513 + 56)));
+	CHECK(kv_bytes(&flash, 3) == 4 * 3 * 2 * 512);
+	for (int i = 0; i < 2; i++)
+		for (uint32_t n = 1; n < 3000; n += n < 300 ? 1 : 500) {
+			CHECK(kv_open(&kv, &made[i].a, n, &e) == OK);
+			CHECK(kv.bytes == kv_bytes(&made[i].a, n));
+			kv_close(&kv);
+		}
+	before = resident();
+	CHECK(kv_open(&kv, &flash, 1 << 20, &e) == OK && kv.bytes == 689829888);
+	if (LAZY_PAGES)
+		CHECKF(resident() - before < kv.bytes / 4, "%llu bytes touched",
+		       (unsigned long long)(resident() - before));
+	kv_close(&kv);
+	kv_close(&kv);
+}
+
+static void rows_slide(void)
+{
+	static const float fresh[6] = { 3, 3, 4, 4, 5, 5 };
+	float kept[10];
+
+	for (size_t n_kept = 0; n_kept <= 2; n_kept++)
+		for (size_t drop = 0; drop <= n_kept + 3; drop++) {
+			size_t left = n_kept + 3 - drop;
+
+			for (size_t i = 0; i < 10; i++)
+				kept[i] = i < 2 * n_kept ? (float)(3 - n_kept + i / 2) : -1;
+			kv_slide(kept, n_kept, fresh, 3, drop, 2);
+			for (size_t i = 0; i < 2 * left; i++)
+				CHECKF(kept[i] == (float)(6 - left + i / 2), "%zu kept, %zu dropped: [%zu] %g", n_kept,
+				       drop, i, (double)kept[i]);
+		}
+}
+
+int main(void)
+{
+	if (!mkdtemp(dir))
+		return 1;
+	make_models();
+	RUN(any_split_gives_the_same_bits);
+	RUN(the_room_does_not_matter);
+	RUN(a_long_text);
+	RUN(a_session_predicts_as_perplexity_does);
+	RUN(refusals);
+	RUN(the_state_takes_what_the_formula_says);
+	RUN(rows_slide);
+	remove_all();
+	return test_done();
+}
