@@ -7,6 +7,7 @@
  * memory for it is a tile a thread. With official activations the input of a quantized matrix is
  * rounded first (again, where several products share it: that changes nothing), and outputs after.
  */
+#include "runtime/kernels.h"
 #include "runtime/layer.h"
 
 #include <stdlib.h>
@@ -14,6 +15,8 @@
 enum status engine_open(struct engine *g, struct pool *pool, struct err *e)
 {
 	*g = (struct engine){ .pool = pool };
+	if (kernels_init(e) != OK)
+		return e->status;
 	g->lanes = mem_new(pool->n, sizeof *g->lanes, "the threads' buffers", e);
 	return g->lanes ? OK : e->status;
 }
@@ -45,13 +48,6 @@ enum status engine_run(struct engine *g, void (*task)(void *ctx, unsigned i, uns
 	return OK;
 }
 
-static uint64_t tile_rows(uint64_t cols)
-{
-	uint64_t n = TILE_FLOATS / cols;
-
-	return n < 2 ? 2 : n & ~(uint64_t)1;
-}
-
 struct job { struct engine *g; const struct linear *l; enum product product; };
 
 static void round_task(void *ctx, unsigned i, unsigned n)
@@ -66,35 +62,49 @@ static void round_task(void *ctx, unsigned i, unsigned n)
 			  INPUT_BLOCK);
 }
 
+/* Rows [r0, r1) of the matrix by all tokens. */
+static enum status multiply(const struct job *j, uint64_t r0, uint64_t r1, struct lane *lane)
+{
+	const struct linear *l = j->l;
+	const float *x = j->product == PRODUCT_QUANTIZED ? l->rounded : l->x;
+	size_t n_rows = (size_t)(r1 - r0), cols = (size_t)l->w->cols;
+	float *y = l->y + r0, *raw = lane->tile + product_room(cols);
+	enum status st;
+
+	TRY(weight_rows(l->w, l->matrix, l->row0 + r0, l->row0 + r1, raw, &lane->scratch, &lane->err));
+	if (j->g->official) {
+		struct matmul m = { .w = raw, .rows = n_rows, .cols = cols, .x = x, .n = l->n,
+				    .x_stride = l->x_stride, .y = y, .y_stride = l->y_stride, .wide = true };
+
+		ops_matmul(&m);
+	} else {
+		struct raw_product p = { .type = DT_F32, .rows = (const uint8_t *)raw, .n_rows = n_rows,
+				     .cols = cols, .x = x, .n = l->n, .x_stride = l->x_stride, .y = y,
+				     .y_stride = l->y_stride };
+
+		product_by(kernels(), &p, lane->tile);
+	}
+	for (size_t t = 0; t < l->n && j->product != PRODUCT_F32; t++)
+		round_bf16_run(y + t * l->y_stride, n_rows);
+out:
+	return st;
+}
+
 static void linear_task(void *ctx, unsigned i, unsigned n)
 {
 	const struct job *j = ctx;
-	const struct linear *l = j->l;
 	struct lane *lane = &j->g->lanes[i];
-	uint64_t cols = l->w->cols, step = tile_rows(cols);
-	size_t from, to;
+	size_t from, to, cols = (size_t)j->l->w->cols, step = product_rows(cols);
 	void *p = lane->tile;
 
-	pool_share((size_t)l->n_rows, i, n, &from, &to);
+	pool_share((size_t)j->l->n_rows, i, n, &from, &to);
 	if (from == to)
 		return;
-	lane->status = mem_grow(&p, &lane->tile_cap, (size_t)(u64_min(step, to - from) * cols),
-				sizeof(float), "a tile of weights", &lane->err);
+	lane->status = mem_grow(&p, &lane->tile_cap, product_room(cols) + step * cols, sizeof(float),
+				"a tile of weights", &lane->err);
 	lane->tile = p;
-	for (uint64_t r = from; r < to && lane->status == OK; r += step) {
-		uint64_t end = u64_min(to, r + step);
-		struct matmul m = { .w = lane->tile, .rows = (size_t)(end - r), .cols = (size_t)cols,
-				    .x = j->product == PRODUCT_QUANTIZED ? l->rounded : l->x, .n = l->n, .x_stride = l->x_stride,
-				    .y = l->y + r, .y_stride = l->y_stride, .wide = j->g->official };
-
-		lane->status = weight_rows(l->w, l->matrix, l->row0 + r, l->row0 + end, lane->tile,
-					   &lane->scratch, &lane->err);
-		if (lane->status != OK)
-			break;
-		ops_matmul(&m);
-		for (size_t t = 0; t < m.n && j->product != PRODUCT_F32; t++)
-			round_bf16_run(m.y + t * m.y_stride, m.rows);
-	}
+	for (uint64_t r = from; r < to && lane->status == OK; r += step)
+		lane->status = multiply(j, r, u64_min(to, r + step), lane);
 }
 
 enum status linear(struct engine *g, const struct linear *l, struct err *e)
@@ -115,13 +125,14 @@ out:
 
 uint64_t engine_bytes(unsigned n_threads, const struct wants *wants)
 {
-	uint64_t most = TILE_FLOATS;
+	uint64_t most = 0;
 
 	for (size_t i = 0; i < wants->n; i++) {
 		uint64_t cols = wants->w[i].shape[wants->w[i].n_dims - 1];
+		/* the tile; its rows as they are in the file, or repacked, scales and all */
+		uint64_t bytes = product_room((size_t)cols) * sizeof(float) + product_rows((size_t)cols) * cols * 9;
 
-		if (tile_rows(cols) * cols > most)
-			most = tile_rows(cols) * cols;
+		most = bytes > most ? bytes : most;
 	}
-	return n_threads * (sizeof(struct lane) + most * 13);	/* floats, their bytes, scales */
+	return n_threads * (sizeof(struct lane) + most);
 }
