@@ -47,6 +47,13 @@ const struct kernels *const kernels_all[] = { &kernels_scalar, NULL };
 #endif
 #endif
 
+/* A load that spreads one float over a vector is cheaper than making the bits of a scale. */
+#define SCALE(e) ((e) < 64 ? 0x1p-127f : (e) < 128 ? 0x1p-63f : (e) < 192 ? 0x1p1f : 0x1p65f) * (float)(1ull << (e) % 64)
+#define FOUR(e) SCALE(e), SCALE(e + 1), SCALE(e + 2), SCALE(e + 3)
+#define SIXTEEN(e) FOUR(e), FOUR(e + 4), FOUR(e + 8), FOUR(e + 12)
+#define SIXTY_FOUR(e) SIXTEEN(e), SIXTEEN(e + 16), SIXTEEN(e + 32), SIXTEEN(e + 48)
+const float kernel_scales[256] = { SIXTY_FOUR(0), SIXTY_FOUR(64), SIXTY_FOUR(128), SIXTY_FOUR(192) };
+
 /* Written once with what every thread would write, so that the order does not matter. */
 static _Atomic(const struct kernels *) in_use;
 

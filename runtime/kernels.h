@@ -14,7 +14,7 @@
 
 #include "runtime/runtime.h"
 
-enum { LANES = 16, UNIT = 32, TILE_ROWS = 4, TILE_TOKENS = 6, DOT_TOKENS = 4 };
+enum { LANES = 16, UNIT = 32, TILE_ROWS = 4, TILE_TOKENS = 6 };
 
 /* Lanes of TILE_ROWS rows by n_x tokens over cols columns, a multiple of UNIT. acc (n_x, TILE_ROWS,
  * LANES) is written if first, else continued. n_x <= the set's tokens. */
@@ -25,7 +25,7 @@ struct tile {
 	float *acc;
 	bool first;
 };
-/* Whole products of n_rows raw rows by n_x <= DOT_TOKENS tokens: y[t * y_stride + r]. The columns
+/* Whole products of n_rows raw rows by n_x <= dot_tokens tokens: y[t * y_stride + r]. The columns
  * are n_units whole UNITs and tail_bytes of each row after them (plain types only), whose tokens'
  * part is x_tail (n_x, UNIT), padded with zeros. */
 struct dot {
@@ -40,7 +40,7 @@ struct dot {
 };
 struct kernels {
 	const char *name;
-	unsigned tokens;		/* of a tile, <= TILE_TOKENS */
+	unsigned tokens, dot_tokens;	/* of a tile, of a dot; <= TILE_TOKENS */
 	void (*tile)(const struct tile *t);
 	/* Trees of n times four rows' lanes: out[4 i + r] from acc (n, TILE_ROWS, LANES). */
 	void (*fold)(const float *acc, size_t n, float *out);
@@ -75,6 +75,9 @@ struct kernels {
 
 /* exp by steps that every set shares: within 1 ulp; 0 below -104, infinite above 88.73. */
 float kernel_exp(float x);
+
+/* 2^(e - 127), by e: the scales of MXFP4. 255 is in no checked weight. */
+extern const float kernel_scales[256];
 
 extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512, kernels_neon;
 /* Whether this processor and system can run a set of this build. */

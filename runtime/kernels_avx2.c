@@ -14,7 +14,7 @@
 #define SET_NAME "avx2"
 enum { VL = 8 };
 #define SET_TOKENS 3
-enum { ACC = 8, MIX_HEADS = 4, PREFETCH_BYTES = 2048 };
+enum { ACC = 8, MIX_HEADS = 4 };
 typedef __m256 vf;
 typedef uint32_t vu __attribute__((vector_size(32)));
 
@@ -68,8 +68,7 @@ static inline vf code_values(__m256i q, vf scaled)
 static inline void unpack_mxfp4(const uint8_t *b, vf out[4])
 {
 	const vf codes = { 0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f };
-	uint32_t e = (uint32_t)b[0] << 23;
-	vf scaled = codes * _mm256_set1_ps(bits_f32(e > 0x400000 ? e : 0x400000));
+	vf scaled = codes * _mm256_set1_ps(kernel_scales[b[0]]);
 
 	for (int i = 0; i < 2; i++) {
 		__m256i q = _mm256_cvtepu8_epi32(eight_bytes(b + 1 + 8 * i));

@@ -14,7 +14,7 @@
 #define SET_NAME "avx512"
 enum { VL = 16 };
 #define SET_TOKENS 6
-enum { ACC = 16, MIX_HEADS = 8, PREFETCH_BYTES = 2048 };
+enum { ACC = 24, MIX_HEADS = 8 };
 typedef __m512 vf;
 typedef uint32_t vu __attribute__((vector_size(64)));
 
@@ -61,8 +61,7 @@ static inline void unpack_mxfp4(const uint8_t *b, vf out[2])
 {
 	const vf codes = { 0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f,
 			   -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f };
-	uint32_t e = (uint32_t)b[0] << 23;
-	vf scaled = codes * _mm512_set1_ps(bits_f32(e > 0x400000 ? e : 0x400000));
+	vf scaled = codes * _mm512_set1_ps(kernel_scales[b[0]]);
 	__m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)(b + 1)));
 
 	out[0] = _mm512_permutexvar_ps(q, scaled);	/* the low four bits count */

@@ -169,7 +169,7 @@ INLINE void dot_rows(const struct dot *d, unpack *take, const size_t unit, size_
 		     const unsigned n)
 {
 	const uint8_t *b = d->rows + r * d->row_bytes;
-	vf a[TILE_ROWS][DOT_TOKENS][PER];
+	vf a[TILE_ROWS][TILE_TOKENS][PER];
 	float lane[TILE_ROWS * LANES] = { 0 };
 	v4 y;
 
@@ -179,7 +179,8 @@ INLINE void dot_rows(const struct dot *d, unpack *take, const size_t unit, size_
 				a[k][t][p] = (vf){ 0 };
 	for (size_t u = 0; u < d->n_units; u++, b += unit)
 		UNROLL for (unsigned k = 0; k < n_rows; k++) {
-			__builtin_prefetch(b + k * d->row_bytes + PREFETCH_BYTES);
+			/* the next rows at this place, into the second-level cache */
+			__builtin_prefetch(b + (k + n_rows) * d->row_bytes, 0, 2);
 			dot_unit(take, b + k * d->row_bytes, d->x + u * UNIT, d->x_stride, n, a[k]);
 		}
 	if (d->tail_bytes)
@@ -217,6 +218,10 @@ INLINE void dot_type(const struct dot *d, unpack *take, const size_t unit)
 	case 2: dot_tokens(d, take, unit, 2); break;
 	case 3: dot_tokens(d, take, unit, 3); break;
 	case 4: dot_tokens(d, take, unit, 4); break;
+#if SET_TOKENS > 3
+	case 5: dot_tokens(d, take, unit, 5); break;
+	case 6: dot_tokens(d, take, unit, 6); break;
+#endif
 	default: break;
 	}
 }
@@ -240,11 +245,14 @@ static void body_dot(const struct dot *d)
 	}
 }
 
+enum { AHEAD = 4096 };			/* bytes that decoding asks memory for in advance */
+
 INLINE void decode_type(unpack *take, size_t unit, const uint8_t *b, size_t n_units, float *out)
 {
 	for (size_t u = 0; u < n_units; u++, b += unit, out += UNIT) {
 		vf w[PARTS];
 
+		__builtin_prefetch(b + AHEAD, 0, 2);
 		take(b, w);
 		UNROLL for (unsigned p = 0; p < PARTS; p++)
 			store(out + p * VL, w[p]);
@@ -496,7 +504,7 @@ static void body_pool(float *out, size_t d, size_t n, const float *const *gate, 
 }
 
 const struct kernels PASTE(kernels_, SET) = {
-	.name = SET_NAME, .tokens = SET_TOKENS, .tile = body_tile, .fold = body_fold,
+	.name = SET_NAME, .tokens = SET_TOKENS, .dot_tokens = SET_TOKENS > 3 ? 6 : 4, .tile = body_tile, .fold = body_fold,
 	.can_dot = body_can_dot, .dot = body_dot, .decode = body_decode, .dot_wide = body_dot_wide,
 	.wide = body_wide, .mix = body_mix, .scale = body_scale, .max = body_max, .exp_sum = body_exp_sum,
 	.swiglu = body_swiglu, .pool = body_pool, .spread = body_spread,

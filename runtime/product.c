@@ -2,7 +2,7 @@
  *
  * product.c - matrices by tokens, cut into pieces that stay near the processor.
  *
- * A few tokens are multiplied straight from the raw rows, at the speed of memory. For many, rows are
+ * Up to FEW tokens are multiplied straight from the raw rows, at the speed of memory. For more, rows are
  * decoded once to float32 (exact, so no bit changes) into a tile that fits the second-level cache,
  * in runs of CHUNK columns; a group of tokens' part of a run stays in the first level while the
  * rows pass. Lanes are saved from run to run, so a sum's order is that of one pass: see kernels.h.
@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-enum { CHUNK = 512, MOST_ROWS = 64 };
+enum { CHUNK = 512, MOST_ROWS = 64, FEW = 48 };
 
 static size_t padded(size_t n) { return (n + UNIT - 1) / UNIT * UNIT; }
 static size_t at_most(size_t n, size_t most) { return n < most ? n : most; }
@@ -118,19 +118,24 @@ size_t product_room(size_t cols)
 	return product_rows(cols) * (padded(cols) + TILE_TOKENS * LANES) + TILE_TOKENS * CHUNK;
 }
 
+/* Straight from the raw rows, a group of tokens after the other. */
 static void few_tokens(const struct kernels *k, const struct raw_product *p)
 {
 	const struct dtype_info *type = dtype_info(p->type);
 	size_t tail = p->cols % UNIT, bytes = type->bytes, block = type->block;
-	float x_tail[DOT_TOKENS][UNIT];
+	float x_tail[TILE_TOKENS][UNIT];
 	struct dot d = { .type = p->type, .rows = p->rows, .row_bytes = p->cols / block * bytes,
 			 .n_rows = p->n_rows, .n_units = p->cols / UNIT, .tail_bytes = tail / block * bytes,
-			 .x = p->x, .x_tail = x_tail[0], .x_stride = p->x_stride, .n_x = (unsigned)p->n,
-			 .y = p->y, .y_stride = p->y_stride };
+			 .x_tail = x_tail[0], .x_stride = p->x_stride, .y_stride = p->y_stride };
 
-	for (size_t t = 0; t < p->n && tail; t++)
-		zero_padded(x_tail[t], p->x + t * p->x_stride + p->cols - tail, tail);
-	k->dot(&d);
+	for (size_t t = 0; t < p->n; t += d.n_x) {
+		d.n_x = group(p->n - t, k->dot_tokens);
+		d.x = p->x + t * p->x_stride;
+		d.y = p->y + t * p->y_stride;
+		for (size_t i = 0; i < d.n_x && tail; i++)
+			zero_padded(x_tail[i], d.x + i * p->x_stride + p->cols - tail, tail);
+		k->dot(&d);
+	}
 }
 
 /* n <= CHUNK columns of one row, zeros up to a whole unit. */
@@ -210,7 +215,7 @@ void product_by(const struct kernels *k, const struct raw_product *p, float *roo
 	float *acc = room + product_rows(p->cols) * padded(p->cols);
 	float *pack = acc + product_rows(p->cols) * TILE_TOKENS * LANES;
 
-	if (p->n <= DOT_TOKENS && k->can_dot(p->type)) {
+	if (p->n <= FEW && k->can_dot(p->type)) {
 		few_tokens(k, p);
 		return;
 	}

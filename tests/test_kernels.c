@@ -157,7 +157,7 @@ static void raw_products(void)
 				if (cols == 0 && i)
 					continue;
 				raw_case(k, types[t], 1 + i % 11, cols, 1 + i % 5, true);
-				raw_case(k, types[t], 1 + i % 7, cols, 1 + i % 16, false);
+				raw_case(k, types[t], 1 + i % 7, cols, i % 2 ? 25 + i % 9 : 1 + i % 24, false);
 			}
 }
 
