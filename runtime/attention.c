@@ -271,16 +271,13 @@ static void attend_task(void *ctx, unsigned i, unsigned n)
 {
 	const struct attend *g = ctx;
 	size_t n_tok = g->f->n_tok, parts = n_tok < n ? (n + n_tok - 1) / n_tok : 1;
-	size_t from, to, step;
+	size_t from, to, first, last;
 
 	parts = parts < g->heads ? parts : g->heads;
-	step = (g->heads + parts - 1) / parts;
 	pool_share(n_tok * parts, i, n, &from, &to);
 	for (size_t k = from; k < to; k++) {
-		size_t first = k % parts * step, left = g->heads - (first < g->heads ? first : g->heads);
-
-		if (left)
-			attend_heads(g, &g->f->engine.lanes[i], k / parts, first, left < step ? left : step);
+		pool_share(g->heads, (unsigned)(k % parts), (unsigned)parts, &first, &last);
+		attend_heads(g, &g->f->engine.lanes[i], k / parts, first, last - first);
 	}
 }
 

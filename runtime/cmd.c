@@ -17,17 +17,18 @@ enum { TEXT_LIMIT = 1 << 30 };
 
 struct task {
 	struct cli c;
-	const char *model_path, *ref_path, *text_path, *ids_path, *logprobs_path, *activations;
+	const char *model_path, *ref_path, *mtp_path, *text_path, *ids_path, *logprobs_path, *activations;
+	bool mtp;
 	double max_increase, max_kld;	/* gates; NAN: not asked for */
 	uint64_t n_ctx, max_chunks;
-	struct model m, ref;
+	struct model m, ref, m_mtp, ref_mtp;	/* the latter with --mtp */
 	struct log notes;
 	uint32_t *ids;			/* owned */
 	uint8_t sha256[SHA256_BYTES];	/* of the text or the ids as they are in the file */
 	uint64_t text_bytes;
 	struct perplexity_options o;
 	struct perplexity_plan plan;
-	struct perplexity_result result;
+	struct perplexity_result result, mtp_result;
 	struct progress progress;
 	FILE *logprobs;
 };
@@ -133,7 +134,7 @@ static enum status write_row(void *ctx, const struct perplexity_row *r, struct e
 {
 	struct task *t = ctx;
 
-	if (t->logprobs && fprintf(t->logprobs, "%llu %u %.17g %u\n", (unsigned long long)r->index, r->token,
+	if (t->logprobs && r->ahead == 1 && fprintf(t->logprobs, "%llu %u %.17g %u\n", (unsigned long long)r->index, r->token,
 				   r->log_prob, r->best) < 0)
 		return err_errno(e, "%s: cannot write", t->logprobs_path);
 	return OK;
@@ -158,6 +159,8 @@ static void print_head(const struct task *t)
 	if (t->ref_path)
 		fprintf(to, "reference: %s (%s), in lockstep\n", cli_escz(t->ref_path),
 			t->ref.is_gguf ? "GGUF" : "checkpoint");
+	if (t->mtp)
+		fprintf(to, "MTP block: %s, scored on the token after the next\n", cli_escz(t->m_mtp.path));
 	fprintf(to, "%s: %s, %llu bytes, SHA-256 %s\n", t->ids_path ? "token ids" : "text",
 		cli_escz(t->ids_path ? t->ids_path : t->text_path), (unsigned long long)t->text_bytes,
 		sha_text(t, hex));
@@ -273,6 +276,19 @@ static bool within_gates(const struct task *t)
 	       !exceeds(t->result.parity.mean_kld.mean, t->max_kld);
 }
 
+static void print_mtp(FILE *to, const struct task *t)
+{
+	const struct perplexity_result *r = &t->mtp_result;
+	const struct parity *p = &r->parity;
+
+	fprintf(to, "MTP block, second next token: PPL = %.4f +/- %.5f over %llu tokens\n", r->ppl, r->error,
+		(unsigned long long)r->n_scored);
+	if (t->ref_path)
+		fprintf(to, "  of the reference %.6f +/- %.6f, ratio %.6f +/- %.6f, KL divergence mean %.6g, maximum "
+			"%.6g, same most likely token %.3f %%\n", p->ref_ppl.mean, p->ref_ppl.error, p->ratio.mean,
+			p->ratio.error, p->mean_kld.mean, parity_percentile(p, 100), p->same_best.mean * 100);
+}
+
 static void print_result(const struct task *t)
 {
 	FILE *to = cli_out(&t->c);
@@ -285,6 +301,8 @@ static void print_result(const struct task *t)
 		print_parity(to, r);
 		print_layers(to, &r->parity);
 	}
+	if (t->mtp)
+		print_mtp(to, t);
 	if (t->ref_path && gated(t) && within_gates(t))
 		fprintf(to, "within the gates: %s\n", gate_text(t, false, buf));
 	if (t->c.verbose) {
@@ -339,13 +357,11 @@ static void add_gates(cJSON *to, const struct task *t)
 	cJSON_AddBoolToObject(o, "within", within_gates(t));
 }
 
-static void add_parity(cJSON *doc, const struct task *t)
+/* doc.parity, returned */
+static cJSON *add_parity(cJSON *doc, const struct parity *p)
 {
-	const struct parity *p = &t->result.parity;
 	cJSON *o = cJSON_AddObjectToObject(doc, "parity"), *kld;
 
-	cJSON_AddStringToObject(doc, "reference", cli_escz(t->ref_path));
-	cJSON_AddStringToObject(doc, "reference_form", t->ref.is_gguf ? "gguf" : "checkpoint");
 	add_estimate(o, "reference_ppl", p->ref_ppl);
 	add_estimate(o, "ppl_ratio", p->ratio);
 	add_estimate(o, "ln_ppl_ratio", p->ln_ratio);
@@ -362,8 +378,32 @@ static void add_parity(cJSON *doc, const struct task *t)
 	add_estimate(o, "probability_change_rms", p->rms_change);
 	if (p->layers)
 		add_layers(o, p);
+	return o;
+}
+
+static void add_reference(cJSON *doc, const struct task *t)
+{
+	cJSON *o;
+
+	cJSON_AddStringToObject(doc, "reference", cli_escz(t->ref_path));
+	cJSON_AddStringToObject(doc, "reference_form", t->ref.is_gguf ? "gguf" : "checkpoint");
+	o = add_parity(doc, &t->result.parity);
 	if (gated(t))
 		add_gates(o, t);
+}
+
+static void add_mtp(cJSON *doc, const struct task *t)
+{
+	const struct perplexity_result *r = &t->mtp_result;
+	cJSON *o = cJSON_AddObjectToObject(doc, "mtp");
+
+	cJSON_AddStringToObject(o, "path", cli_escz(t->m_mtp.path));
+	cJSON_AddNumberToObject(o, "scored", (double)r->n_scored);
+	cJSON_AddNumberToObject(o, "mean_nll", r->nll / (double)r->n_scored);
+	cJSON_AddNumberToObject(o, "second_next_ppl", r->ppl);
+	cJSON_AddNumberToObject(o, "second_next_ppl_error", r->error);
+	if (t->ref_path)
+		add_parity(o, &r->parity);
 }
 
 static cJSON *result_json(const struct task *t)
@@ -396,23 +436,45 @@ static cJSON *result_json(const struct task *t)
 	cJSON_AddNumberToObject(doc, "ppl", r->ppl);
 	cJSON_AddNumberToObject(doc, "ppl_error", r->error);
 	if (t->ref_path)
-		add_parity(doc, t);
+		add_reference(doc, t);
+	if (t->mtp)
+		add_mtp(doc, t);
 	return doc;
+}
+
+/* What damage can be known before the run. */
+static enum status check_models(const struct task *t, struct err *e)
+{
+	enum status st;
+
+	TRY(model_check(&t->m, e));
+	if (t->mtp)
+		TRY(model_check(&t->m_mtp, e));
+	if (t->ref_path)
+		TRY(model_check(&t->ref, e));
+	if (t->mtp && t->ref_path)
+		TRY(model_check(&t->ref_mtp, e));
+out:
+	return st;
 }
 
 static enum status measure(struct task *t, struct err *e)
 {
 	struct perplexity_sink sink = { .ctx = t, .go_on = go_on, .row = write_row, .chunk = show_chunk };
+	struct perplexity_result r[2] = { { 0 } };
 	struct pool pool = { 0 };
 	enum status st;
 
 	TRY(kernels_init(e));
 	TRY(pool_open(&pool, t->c.threads, e));
 	TRY(perplexity_plan(&t->plan, &t->m, pool.n, &t->o, e));
+	TRY(check_models(t, e));
 	print_head(t);
 	progress_begin(&t->progress, &t->c, "perplexity", t->plan.bytes);
-	st = perplexity(&t->result, &t->m, &pool, &t->o, &t->plan, &sink, e);
+	st = perplexity(r, &t->m, &pool, &t->o, &t->plan, &sink, e);
 	progress_end(&t->progress);
+	t->result = r[0];
+	t->mtp_result = r[1];
 out:
 	pool_close(&pool);
 	return st;
@@ -423,11 +485,19 @@ static enum status open_models(struct task *t, struct err *e)
 	enum status st;
 
 	TRY(model_open(&t->m, t->model_path, &t->notes, e));
+	if (t->mtp) {
+		TRY(mtp_open(&t->m_mtp, &t->m, t->mtp_path, &t->notes, e));
+		t->o.mtp = &t->m_mtp;
+	}
 	if (!t->ref_path)
 		return OK;
 	TRY(model_open(&t->ref, t->ref_path, &t->notes, e));
 	TRY(parity_check(&t->m, &t->ref, e));
 	t->o.reference = &t->ref;
+	if (t->mtp) {
+		TRY(mtp_open(&t->ref_mtp, &t->ref, NULL, &t->notes, e));
+		t->o.ref_mtp = &t->ref_mtp;
+	}
 out:
 	return st;
 }
@@ -472,8 +542,11 @@ out:
 		fclose(t->logprobs);
 	free(t->ids);
 	parity_close(&t->result.parity);
+	parity_close(&t->mtp_result.parity);
 	model_close(&t->m);
 	model_close(&t->ref);
+	model_close(&t->m_mtp);
+	model_close(&t->ref_mtp);
 	return st;
 }
 
@@ -499,8 +572,8 @@ static enum status check_options(const struct task *t, struct err *e)
 
 int cmd_perplexity(const struct command *self, int argc, char **argv)
 {
-	struct task t = { .m = MODEL_NONE, .ref = MODEL_NONE, .n_ctx = 512, .activations = "f32",
-			  .max_increase = NAN, .max_kld = NAN };
+	struct task t = { .m = MODEL_NONE, .ref = MODEL_NONE, .m_mtp = MODEL_NONE, .ref_mtp = MODEL_NONE,
+			  .n_ctx = 512, .activations = "f32", .max_increase = NAN, .max_kld = NAN };
 	const struct opt opts[] = {
 		{ "file", 'f', OPT_STR, &t.text_path, "TEXT", "the text, UTF-8, plain or packed (FILE:MEMBER names one)" },
 		{ "ctx-size", 'c', OPT_U64, &t.n_ctx, "N", "tokens of a chunk (512)" },
@@ -510,6 +583,8 @@ int cmd_perplexity(const struct command *self, int argc, char **argv)
 		{ "max-ppl-increase", 0, OPT_DOUBLE, &t.max_increase, "PCT",
 		  "gate: fail if the PPL is over the reference's by more than PCT percent" },
 		{ "max-kld", 0, OPT_DOUBLE, &t.max_kld, "X", "gate: fail if the mean KL divergence is above X" },
+		{ "mtp", 0, OPT_FLAG, &t.mtp, NULL, "also measure the MTP block, on the token after the next" },
+		{ "mtp-model", 0, OPT_STR, &t.mtp_path, "FILE", "that block's file, if it is not mtp-NAME beside the model" },
 		{ "activations", 0, OPT_STR, &t.activations, "KIND",
 		  "f32 (default), or official: rounded as in DeepSeek's inference code" },
 		{ "token-ids", 0, OPT_STR, &t.ids_path, "FILE", "white-space separated token ids in place of a text" },
@@ -526,6 +601,7 @@ int cmd_perplexity(const struct command *self, int argc, char **argv)
 	if (check_options(&t, &e) != OK)
 		return cli_fail(&e);
 	t.model_path = args[0];
+	t.mtp |= t.mtp_path != NULL;
 	cli_catch_signals();
 	return run(&t, &e) == OK ? 0 : cli_fail(&e);
 }

@@ -16,7 +16,8 @@
 struct compression {
 	struct forward *f;
 	const float *ape, *norm;
-	const float *up, *gate;		/* products of the past, from position `first` on */
+	struct products { const float *up, *gate, *up_low, *gate_low; }
+		fresh, past;		/* of the batch; of the past, from position `first` on */
 	float *rows;
 	uint32_t ratio, first;
 	size_t d, wide, n_blocks;	/* channels of a row, of a product; blocks of a sequence */
@@ -26,8 +27,8 @@ struct compression {
 
 enum { MAX_POOLED = 256 };
 
-/* Softmax-weighted mean of n values by n gates, in double. */
-static float pooled(const double *gate, const float *value, size_t n)
+/* Softmax-weighted mean of n values by n gates. */
+static float pooled(const double *gate, const double *value, size_t n)
 {
 	double top = gate[0], sum = 0, out = 0;
 
@@ -37,28 +38,28 @@ static float pooled(const double *gate, const float *value, size_t n)
 		double p = exp(gate[i] - top);
 
 		sum += p;
-		out += p * (double)value[i];
+		out += p * value[i];
 	}
 	return (float)(out / sum);
 }
 
-/* The products of a position, of the batch or of the past. */
-static const float *product(const struct compression *p, const float *fresh, const float *past, size_t seq,
-			    size_t pos)
+/* Gate and value of a position's channel, of the batch or of the past. */
+static void product(const struct compression *p, size_t seq, size_t pos, size_t channel, double *gate,
+		    double *value)
 {
 	size_t start = p->f->pos;
+	const struct products *from = pos >= start ? &p->fresh : &p->past;
+	size_t row = pos >= start ? seq * p->f->n_new + pos - start : pos - p->first;
 
-	return pos >= start ? fresh + (seq * p->f->n_new + pos - start) * p->wide :
-			      past + (pos - p->first) * p->wide;
+	*gate = wide_value(from->gate, from->gate_low, row * p->wide + channel);
+	*value = wide_value(from->up, from->up_low, row * p->wide + channel);
 }
 
 /* Channel c of block b: the gates and values that take part, first those of the block before. */
 static float pool_channel(const struct compression *p, size_t seq, size_t b, size_t c)
 {
-	const struct forward *f = p->f;
 	bool overlap = ratio_overlaps(p->ratio);
-	double gate[MAX_POOLED];
-	float value[MAX_POOLED];
+	double gate[MAX_POOLED], value[MAX_POOLED];
 	size_t n = 0;
 
 	for (int half = overlap && b > 0 ? 0 : 1; half < 2; half++)
@@ -66,9 +67,8 @@ static float pool_channel(const struct compression *p, size_t seq, size_t b, siz
 			size_t pos = (b + (size_t)half - 1) * p->ratio + i;
 			size_t ch = overlap && half ? c + p->d : c;
 
-			gate[n] = (double)product(p, f->gate, p->gate, seq, pos)[ch] +
-				  (double)p->ape[i * p->wide + ch];
-			value[n] = product(p, f->up, p->up, seq, pos)[ch];
+			product(p, seq, pos, ch, &gate[n], &value[n]);
+			gate[n] += (double)p->ape[i * p->wide + ch];
 		}
 	return pooled(gate, value, n);
 }
@@ -78,7 +78,7 @@ static void compress_task(void *ctx, unsigned i, unsigned n)
 	const struct compression *p = ctx;
 	const struct forward *f = p->f;
 	size_t from, to, n_rot = f->arch->n_rot;
-	double *turn = f->turn + i * n_rot;
+	double *turn = f->turn + i * f->n_turn;
 	bool official = f->engine.official;
 
 	pool_share(f->n_seq * p->n_new, i, n, &from, &to);
@@ -93,12 +93,10 @@ static void compress_task(void *ctx, unsigned i, unsigned n)
 		round_row(row, p->d, official);
 		ops_rope_row(turn, f->freq[1], n_rot / 2, b * p->ratio);
 		round_rope(row + p->d - n_rot, turn, n_rot / 2, false, official);
-		if (p->indexer) {
-			ops_hadamard(row, p->d);
-			round_index(row, p->d, official);
-		} else {
+		if (p->indexer)
+			round_hadamard(row, p->d, turn, official);
+		else
 			round_key(row, p->d - n_rot, official);
-		}
 	}
 }
 
@@ -111,6 +109,12 @@ static void keep_products(const struct compression *p, uint32_t layer)
 
 	kv_slide(kept->up[p->indexer], n_kept, f->up, f->n_new, drop, p->wide);
 	kv_slide(kept->gate[p->indexer], n_kept, f->gate, f->n_new, drop, p->wide);
+	if (!f->engine.official)
+		return;
+	if (!f->engine.official)
+		return;
+	kv_slide(kept->up_low[p->indexer], n_kept, f->up_low, f->n_new, drop, p->wide);
+	kv_slide(kept->gate_low[p->indexer], n_kept, f->gate_low, f->n_new, drop, p->wide);
 }
 
 enum status compress(struct forward *f, uint32_t layer, bool indexer, struct err *e)
@@ -125,7 +129,9 @@ enum status compress(struct forward *f, uint32_t layer, bool indexer, struct err
 	struct compression p = { .f = f, .rows = layer_rows(f, layer, indexer), .ratio = ratio,
 				 .first = products_from(f->pos, ratio), .d = d, .wide = wide,
 				 .n_blocks = f->n_ctx / ratio, .from = f->pos / ratio,
-				 .n_new = (f->pos + f->n_new) / ratio - f->pos / ratio, .indexer = indexer };
+				 .n_new = (f->pos + f->n_new) / ratio - f->pos / ratio, .indexer = indexer,
+				 .fresh = { f->up, f->gate, if_official(f, f->up_low),
+					    if_official(f, f->gate_low) } };
 	float *ape = NULL, *norm = NULL;
 	enum status st;
 
@@ -133,8 +139,8 @@ enum status compress(struct forward *f, uint32_t layer, bool indexer, struct err
 		return OK;
 	if (ratio > MAX_POOLED / 2)
 		return err_set(e, ERR_UNSUPPORTED, "a compression ratio of %u is not known", ratio);
-	TRY(linear_all(f, roles[indexer][0], layer, f->x, a->n_embd, f->up, wide, e));
-	TRY(linear_all(f, roles[indexer][1], layer, f->x, a->n_embd, f->gate, wide, e));
+	TRY(linear_pairs(f, roles[indexer][0], layer, f->x, a->n_embd, f->up, f->up_low, wide, e));
+	TRY(linear_pairs(f, roles[indexer][1], layer, f->x, a->n_embd, f->gate, f->gate_low, wide, e));
 	if (!(ape = small_load(f, roles[indexer][2], layer, ratio * wide, e)) ||
 	    !(norm = small_load(f, roles[indexer][3], layer, d, e))) {
 		st = e->status;
@@ -143,8 +149,11 @@ enum status compress(struct forward *f, uint32_t layer, bool indexer, struct err
 	p.ape = ape;
 	p.norm = norm;
 	if (f->past) {
-		p.up = f->past->layers[layer].up[indexer];
-		p.gate = f->past->layers[layer].gate[indexer];
+		const struct kv_layer *k = &f->past->layers[layer];
+
+		p.past = (struct products){ k->up[indexer], k->gate[indexer],
+					    if_official(f, k->up_low[indexer]),
+					    if_official(f, k->gate_low[indexer]) };
 	}
 	TRY(engine_run(&f->engine, compress_task, &p, e));
 	if (f->past)
@@ -175,8 +184,7 @@ static void ready_task(void *ctx, unsigned i, unsigned n)
 
 		for (size_t h = 0; h < heads; h++) {
 			round_rope(q + h * d + d - n_rot, turn, n_rot / 2, false, official);
-			ops_hadamard(q + h * d, d);
-			round_index(q + h * d, d, official);
+			round_hadamard(q + h * d, d, f->turn + i * f->n_turn, official);
 			if (official)
 				weight[h] = round_bf16((float)((double)weight[h] * scale));
 		}

@@ -57,6 +57,8 @@ static uint64_t score_rows(const struct shape *h)
 	return u64_min(h->n_new * h->n_seq, SCORE_ROWS * (uint64_t)h->n_threads);
 }
 
+static uint64_t n_turn(const struct arch *a) { return most(a->n_rot, a->idx_dim); }
+
 static size_t list_slots(struct forward *f, const struct arch *a, const struct shape *h, struct slot *s)
 {
 	struct widths w = widest(a, h->n_ctx);
@@ -71,17 +73,20 @@ static size_t list_slots(struct forward *f, const struct arch *a, const struct s
 	add(s, &n, &f->x, tok, d, f4);
 	add(s, &n, &f->y, tok, d, f4);
 	add(s, &n, &f->mix, tok, (2 + hc) * hc, f4);
-	add(s, &n, &f->post, tok, hc, f4);
-	add(s, &n, &f->comb, tok, hc * hc, f4);
+	add(s, &n, &f->post, tok, hc, sizeof(double));
+	add(s, &n, &f->comb, tok, hc * hc, sizeof(double));
+	add(s, &n, &f->low, tok, most(d, most((2 + hc) * hc, a->n_expert)), f4);
 	for (int kind = 0; kind < 2; kind++) {
 		add(s, &n, &f->freq[kind], a->n_rot / 2, 1, sizeof(double));
 		add(s, &n, &f->rope[kind], h->n_new, a->n_rot, sizeof(double));
 	}
-	add(s, &n, &f->turn, h->n_threads, a->n_rot, sizeof(double));
+	add(s, &n, &f->turn, h->n_threads, n_turn(a), sizeof(double));
 	add(s, &n, &f->qa, tok, a->q_lora, f4);
 	add(s, &n, &f->kv, tok, a->head_dim, f4);
 	add(s, &n, &f->up, tok, w.channels, f4);
 	add(s, &n, &f->gate, tok, w.channels, f4);
+	add(s, &n, &f->up_low, tok, w.channels, f4);
+	add(s, &n, &f->gate_low, tok, w.channels, f4);
 	add(s, &n, &f->rows, rows, a->head_dim, f4);
 	add(s, &n, &f->q, tok, group, f4);
 	add(s, &n, &f->z, tok, (uint64_t)a->o_groups * a->o_lora, f4);
@@ -92,7 +97,7 @@ static size_t list_slots(struct forward *f, const struct arch *a, const struct s
 	add(s, &n, &f->pick, idx_tok, a->idx_topk, sizeof(uint32_t));
 	add(s, &n, &f->router, tok, a->n_expert, f4);
 	add(s, &n, &f->expert, tok, used, sizeof(uint32_t));
-	add(s, &n, &f->expert_weight, tok, used, f4);
+	add(s, &n, &f->expert_weight, tok, used, sizeof(double));
 	add(s, &n, &f->order, tok, used, sizeof(uint32_t));
 	add(s, &n, &f->first, (uint64_t)a->n_expert + 1, 1, sizeof(uint32_t));
 	add(s, &n, &f->ex_x, tok, d, f4);
@@ -150,6 +155,7 @@ static enum status allocate(struct forward *f, struct err *e)
 	size_t n = list_slots(f, f->arch, &h, s);
 
 	f->score_rows = (size_t)score_rows(&h);
+	f->n_turn = (size_t)n_turn(f->arch);
 	for (size_t i = 0; i < n; i++) {
 		void *p = s[i].n > SIZE_MAX ? NULL : mem_new((size_t)s[i].n, (size_t)s[i].each,
 							     "a batch's activations", e);
@@ -184,7 +190,7 @@ out:
 enum status forward_open(struct forward *f, const struct model *m, struct pool *pool, uint32_t n_ctx,
 			 uint32_t max_seq, struct err *e)
 {
-	*f = (struct forward){ .model = m, .arch = &m->arch, .n_ctx = n_ctx, .max_new = n_ctx,
+	*f = (struct forward){ .trunk = m, .model = m, .arch = &m->arch, .n_ctx = n_ctx, .max_new = n_ctx,
 			       .max_seq = max_seq };
 	return open_shape(f, pool, e);
 }
@@ -192,7 +198,7 @@ enum status forward_open(struct forward *f, const struct model *m, struct pool *
 enum status forward_open_past(struct forward *f, const struct model *m, struct pool *pool, struct kv *past,
 			      uint32_t max_new, struct err *e)
 {
-	*f = (struct forward){ .model = m, .arch = &m->arch, .past = past, .n_ctx = past->n_ctx,
+	*f = (struct forward){ .trunk = m, .model = m, .arch = &m->arch, .past = past, .n_ctx = past->n_ctx,
 			       .max_new = max_new, .max_seq = 1 };
 	return open_shape(f, pool, e);
 }
@@ -214,6 +220,7 @@ void forward_close(struct forward *f)
 		memcpy(&p, s[i].at, sizeof p);
 		free(p);
 	}
+	free(f->pair);
 	engine_close(&f->engine);
 	*f = (struct forward){ 0 };
 }
@@ -235,15 +242,21 @@ float *small_load(struct forward *f, enum role role, uint32_t layer, uint64_t n,
  * attention the experts' buffer is free, and as large as f->x. */
 static float *place_to_round(struct forward *f, const float *x)
 {
-	return x == f->qa ? f->qa : x == f->z ? f->z : f->ex_x;
+	return x == f->qa ? f->qa : x == f->z ? f->z : x == f->pair ? f->pair : f->ex_x;
 }
 
 enum status linear_all(struct forward *f, enum role role, uint32_t layer, const float *x, size_t x_stride,
 		       float *y, size_t n, struct err *e)
 {
+	return linear_pairs(f, role, layer, x, x_stride, y, NULL, n, e);
+}
+
+enum status linear_pairs(struct forward *f, enum role role, uint32_t layer, const float *x, size_t x_stride,
+			 float *y, float *y_low, size_t n, struct err *e)
+{
 	struct weight w;
 	struct linear l = { .w = &w, .n_rows = n, .x = x, .n = f->n_tok, .x_stride = x_stride,
-			    .rounded = place_to_round(f, x), .y = y, .y_stride = n };
+			    .rounded = place_to_round(f, x), .y = y, .y_low = y_low, .y_stride = n };
 	enum status st;
 
 	TRY(weight_bind(&w, f->model, role, layer, e));
@@ -287,6 +300,8 @@ static enum status start(struct forward *f, const uint32_t *ids, uint32_t n_seq,
 {
 	size_t n_rot = f->arch->n_rot;
 
+	f->model = f->trunk;
+	f->arch = &f->trunk->arch;
 	f->n_seq = n_seq;
 	f->pos = pos;
 	f->n_new = n_new;

@@ -52,22 +52,22 @@ static void soften(double *row, uint32_t n, double eps)
 		row[k] = row[k] / sum + eps;
 }
 
-void hyper_split(const struct hyper_shape *h, const float *mix, const float *scale, const float *base,
-		 float *pre, float *post, float *comb)
+void hyper_split(const struct hyper_shape *h, const double *mix, const float *scale, const float *base,
+		 double *pre, double *post, double *comb)
 {
 	double a[HYPER_MAX][HYPER_MAX];
 	uint32_t n = h->n_hc;
 
 	for (uint32_t j = 0; j < n; j++) {
-		double p = (double)mix[j] * (double)scale[0] + (double)base[j];
-		double q = (double)mix[n + j] * (double)scale[1] + (double)base[n + j];
+		double p = mix[j] * (double)scale[0] + (double)base[j];
+		double q = mix[n + j] * (double)scale[1] + (double)base[n + j];
 
-		pre[j] = (float)(ops_sigmoid(p) + h->eps);
-		post[j] = (float)(2 * ops_sigmoid(q));
+		pre[j] = ops_sigmoid(p) + h->eps;
+		post[j] = 2 * ops_sigmoid(q);
 		for (uint32_t k = 0; k < n; k++) {
 			uint32_t i = 2 * n + n * j + k;
 
-			a[j][k] = (double)mix[i] * (double)scale[2] + (double)base[i];
+			a[j][k] = mix[i] * (double)scale[2] + (double)base[i];
 		}
 		soften(a[j], n, h->eps);
 	}
@@ -78,7 +78,7 @@ void hyper_split(const struct hyper_shape *h, const float *mix, const float *sca
 	}
 	for (uint32_t j = 0; j < n; j++)
 		for (uint32_t k = 0; k < n; k++)
-			comb[n * j + k] = (float)a[j][k];
+			comb[n * j + k] = a[j][k];
 }
 
 /* What the tasks below share. */
@@ -95,34 +95,46 @@ static void close_hyper(struct hyper *h)
 	free(h->norm);
 }
 
+/* Numbers of a float32 run are float32 between the steps. */
+static void narrow(double *x, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		x[i] = (double)(float)x[i];
+}
+
 /* out = sum of a[i] rows[i], each channel in double before it is rounded */
-static void mix_wide(float *out, size_t d, const float *rows, const float *a, size_t n)
+static void mix_wide(float *out, size_t d, const float *rows, const double *a, size_t n)
 {
 	for (size_t c = 0; c < d; c++) {
 		double sum = 0;
 
 		for (size_t i = 0; i < n; i++)
-			sum += (double)a[i] * (double)rows[i * d + c];
+			sum += a[i] * (double)rows[i * d + c];
 		out[c] = (float)sum;
 	}
 }
 
 /* x = RMS norm of sum of pre[j] stream[j] */
-static void mix_streams(const struct hyper *h, const float *pre, const float *stream, float *x)
+static void mix_streams(const struct hyper *h, const double *pre, const float *stream, float *x)
 {
 	const struct arch *a = h->f->arch;
 	size_t d = a->n_embd;
+	float part[HYPER_MAX];
 
+	for (size_t j = 0; j < a->n_hc; j++)
+		part[j] = (float)pre[j];
 	for (size_t i = 0; i < d; i++)
 		x[i] = 0;
 	if (h->f->engine.official)
 		mix_wide(x, d, stream, pre, a->n_hc);
 	else
-		ops_mix(x, d, stream, pre, a->n_hc);
+		ops_mix(x, d, stream, part, a->n_hc);
 	round_row(x, d, h->f->engine.official);
 	ops_rms_norm(x, x, h->norm, d, (double)a->rms_eps);
 	round_row(x, d, h->f->engine.official);
 }
+
+enum { MIX_MAX = (2 + HYPER_MAX) * HYPER_MAX };
 
 static void pre_task(void *ctx, unsigned i, unsigned n)
 {
@@ -135,13 +147,18 @@ static void pre_task(void *ctx, unsigned i, unsigned n)
 	pool_share(f->n_tok, i, n, &from, &to);
 	for (size_t t = from; t < to; t++) {
 		const float *stream = f->stream + t * wide;
-		float *mix = f->mix + t * n_mix, pre[HYPER_MAX];
-		double s = ops_rms_scale(stream, wide, (double)a->rms_eps);
+		double *post = f->post + t * a->n_hc, *comb = f->comb + t * a->n_hc * a->n_hc;
+		double mix[MIX_MAX], pre[HYPER_MAX], s = ops_rms_scale(stream, wide, (double)a->rms_eps);
 
 		for (size_t k = 0; k < n_mix; k++)
-			mix[k] = (float)((double)mix[k] * s);
-		hyper_split(&shape, mix, h->scale, h->base, pre, f->post + t * a->n_hc,
-			    f->comb + t * a->n_hc * a->n_hc);
+			mix[k] = wide_value(f->mix, if_official(f, f->low), t * n_mix + k) * s;
+		if (!f->engine.official)
+			narrow(mix, n_mix);
+		hyper_split(&shape, mix, h->scale, h->base, pre, post, comb);
+		if (!f->engine.official) {
+			narrow(post, a->n_hc);
+			narrow(comb, (size_t)a->n_hc * a->n_hc);
+		}
 		mix_streams(h, pre, stream, f->x + t * d);
 	}
 }
@@ -157,7 +174,8 @@ enum status hyper_pre(struct forward *f, enum hyper_half half, uint32_t layer, s
 	struct hyper h = { .f = f };
 	enum status st;
 
-	TRY(linear_all(f, roles[half][0], layer, f->stream, (size_t)a->n_hc * a->n_embd, f->mix, n_mix, e));
+	TRY(linear_pairs(f, roles[half][0], layer, f->stream, (size_t)a->n_hc * a->n_embd, f->mix, f->low,
+			 n_mix, e));
 	if (!(h.scale = small_load(f, roles[half][1], layer, 3, e)) ||
 	    !(h.base = small_load(f, roles[half][2], layer, n_mix, e)) ||
 	    !(h.norm = small_load(f, roles[half][3], layer, a->n_embd, e))) {
@@ -171,10 +189,10 @@ out:
 }
 
 /* own + sum over j of comb[j s] old[j], in double before it is rounded */
-static float back_wide(double own, const float *comb, const float *old, size_t s)
+static float back_wide(double own, const double *comb, const float *old, size_t s)
 {
 	for (size_t j = 0; j < s; j++)
-		own += (double)comb[j * s] * (double)old[j];
+		own += comb[j * s] * (double)old[j];
 	return round_bf16((float)own);
 }
 
@@ -188,7 +206,8 @@ static void post_task(void *ctx, unsigned i, unsigned n)
 	pool_share(f->n_tok, i, n, &from, &to);
 	for (size_t t = from; t < to; t++) {
 		float *stream = f->stream + t * s * d;
-		const float *y = f->y + t * d, *post = f->post + t * s, *comb = f->comb + t * s * s;
+		const float *y = f->y + t * d;
+		const double *post = f->post + t * s, *comb = f->comb + t * s * s;
 
 		for (size_t c = 0; c < d; c++) {
 			float old[HYPER_MAX];
@@ -196,15 +215,15 @@ static void post_task(void *ctx, unsigned i, unsigned n)
 			for (size_t j = 0; j < s; j++)
 				old[j] = stream[j * d + c];
 			for (size_t k = 0; k < s; k++) {
-				float sum = post[k] * y[c];
+				float sum = (float)post[k] * y[c];
 
 				if (official) {
-					stream[k * d + c] = back_wide((double)post[k] * (double)y[c],
+					stream[k * d + c] = back_wide(post[k] * (double)y[c],
 								      comb + k, old, s);
 					continue;
 				}
 				for (size_t j = 0; j < s; j++)
-					sum += comb[j * s + k] * old[j];
+					sum += (float)comb[j * s + k] * old[j];
 				stream[k * d + c] = sum;
 			}
 		}
@@ -226,13 +245,12 @@ static void head_task(void *ctx, unsigned i, unsigned n)
 	pool_share(f->n_seq * each, i, n, &from, &to);
 	for (size_t row = from; row < to; row++) {
 		size_t t = row / each * f->n_new + h->from + row % each;
-		const float *stream = f->stream + t * wide, *mix = f->mix + t * a->n_hc;
-		double s = ops_rms_scale(stream, wide, (double)a->rms_eps);
-		float pre[HYPER_MAX];
+		const float *stream = f->stream + t * wide;
+		double pre[HYPER_MAX], s = ops_rms_scale(stream, wide, (double)a->rms_eps);
 
 		for (size_t j = 0; j < a->n_hc; j++)
-			pre[j] = (float)(ops_sigmoid((double)mix[j] * s * (double)h->scale[0] +
-						     (double)h->base[j]) + (double)a->hc_eps);
+			pre[j] = ops_sigmoid(wide_value(f->mix, if_official(f, f->low), t * a->n_hc + j) * s *
+					     (double)h->scale[0] + (double)h->base[j]) + (double)a->hc_eps;
 		mix_streams(h, pre, stream, f->x + row * d);
 	}
 }
@@ -240,16 +258,18 @@ static void head_task(void *ctx, unsigned i, unsigned n)
 enum status hyper_head(struct forward *f, uint32_t from, uint32_t to, struct err *e)
 {
 	const struct arch *a = f->arch;
+	bool mtp = f->model->part == PART_MTP;	/* its own norm; the rest has the same roles */
 	struct hyper h = { .f = f, .from = from, .to = to };
 	enum status st;
 
 	if (from >= to)
 		return OK;
-	TRY(linear_all(f, ROLE_OUTPUT_HC_FN, LAYER_NONE, f->stream, (size_t)a->n_hc * a->n_embd, f->mix,
-		       a->n_hc, e));
+	TRY(linear_pairs(f, ROLE_OUTPUT_HC_FN, LAYER_NONE, f->stream, (size_t)a->n_hc * a->n_embd, f->mix,
+			 f->low, a->n_hc, e));
 	if (!(h.scale = small_load(f, ROLE_OUTPUT_HC_SCALE, LAYER_NONE, 1, e)) ||
 	    !(h.base = small_load(f, ROLE_OUTPUT_HC_BASE, LAYER_NONE, a->n_hc, e)) ||
-	    !(h.norm = small_load(f, ROLE_OUTPUT_NORM, LAYER_NONE, a->n_embd, e))) {
+	    !(h.norm = small_load(f, mtp ? ROLE_MTP_HEAD_NORM : ROLE_OUTPUT_NORM, mtp ? a->n_layer : LAYER_NONE,
+				  a->n_embd, e))) {
 		st = e->status;
 		goto out;
 	}

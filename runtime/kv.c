@@ -14,7 +14,7 @@
 #include <string.h>
 
 struct array { float **at; uint64_t rows, width; };
-enum { MAX_ARRAYS = 7 };
+enum { MAX_ARRAYS = 11 };
 
 /* A layer's arrays; k may be any storage where only sizes are asked for. */
 static size_t list_arrays(struct kv_layer *k, const struct arch *a, uint32_t ratio, uint32_t n_ctx,
@@ -33,6 +33,8 @@ static size_t list_arrays(struct kv_layer *k, const struct arch *a, uint32_t rat
 		out[n++] = (struct array){ &k->rows[indexer], blocks, d };
 		out[n++] = (struct array){ &k->up[indexer], pending, wide };
 		out[n++] = (struct array){ &k->gate[indexer], pending, wide };
+		out[n++] = (struct array){ &k->up_low[indexer], pending, wide };
+		out[n++] = (struct array){ &k->gate_low[indexer], pending, wide };
 	}
 	return n;
 }
@@ -103,6 +105,8 @@ void kv_close(struct kv *kv)
 			free(k->rows[i]);
 			free(k->up[i]);
 			free(k->gate[i]);
+			free(k->up_low[i]);
+			free(k->gate_low[i]);
 		}
 	}
 	free(kv->layers);

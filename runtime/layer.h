@@ -28,21 +28,29 @@ void round_fp4(float *y, const float *x, size_t n);
 enum product { PRODUCT_F32, PRODUCT_BF16, PRODUCT_QUANTIZED };
 enum product product_of(enum role role);
 
+/* What is not rounded is carried in double, or in two floats, where it is kept. low may be NULL. */
+static inline double wide_value(const float *high, const float *low, size_t i)
+{
+	return (double)high[i] + (low ? (double)low[i] : 0);
+}
+
 /* These do nothing unless official. A row to bf16; the unrotated channels of a cached row through
- * E4M3; a transformed row of the indexer to bf16 and through E2M1. */
+ * E4M3. */
 void round_row(float *x, size_t n, bool official);
+void round_key(float *row, size_t n_plain, bool official);
 /* ops_rope; if official in double, to bf16. */
 void round_rope(float *x, const double *cos_sin, size_t n_pairs, bool inverse, bool official);
-void round_key(float *row, size_t n_plain, bool official);
-void round_index(float *row, size_t n, bool official);
+/* A row of the indexer: ops_hadamard; if official in double, to bf16 and through E2M1. wide: scratch
+ * of n. */
+void round_hadamard(float *row, size_t n, double *wide, bool official);
 
 /* ---- hyper.c: residual streams ---- */
 
 /* One token's mixing numbers from its (2 + n_hc) n_hc products, by Sinkhorn's iteration. comb is
  * row-major (source, destination). */
 struct hyper_shape { uint32_t n_hc, iters; double eps; };
-void hyper_split(const struct hyper_shape *h, const float *mix, const float *scale, const float *base,
-		 float *pre, float *post, float *comb);
+void hyper_split(const struct hyper_shape *h, const double *mix, const float *scale, const float *base,
+		 double *pre, double *post, double *comb);
 enum hyper_half { HYPER_ATTN, HYPER_FFN };
 /* stream -> x (mixed and normed), post, comb */
 enum status hyper_pre(struct forward *f, enum hyper_half half, uint32_t layer, struct err *e) MUST_USE;
@@ -95,5 +103,9 @@ float *small_load(struct forward *f, enum role role, uint32_t layer, uint64_t n,
 /* linear() over all tokens and rows of a bound weight. */
 enum status linear_all(struct forward *f, enum role role, uint32_t layer, const float *x, size_t x_stride,
 		       float *y, size_t n, struct err *e) MUST_USE;
+/* The same with low parts, which are written only if official. */
+enum status linear_pairs(struct forward *f, enum role role, uint32_t layer, const float *x, size_t x_stride,
+			 float *y, float *y_low, size_t n, struct err *e) MUST_USE;
+static inline float *if_official(const struct forward *f, float *low) { return f->engine.official ? low : NULL; }
 
 #endif

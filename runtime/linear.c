@@ -2,10 +2,12 @@
  *
  * linear.c - products of activations with weights that are streamed from the file.
  *
- * Each thread takes a fixed share of the rows, decodes a tile of them at a time and multiplies it
- * with every token, so that a weight is read and decoded once a batch whatever its size, and the
- * memory for it is a tile a thread. With official activations the input of a quantized matrix is
- * rounded first (again, where several products share it: that changes nothing), and outputs after.
+ * Each thread takes a fixed share of the rows and multiplies a tile of them at a time, as they are in
+ * the file, with every token (product.c), so that a weight is read once a batch whatever its size, and
+ * the memory for it is a tile a thread. With official activations the input of a quantized matrix is
+ * rounded first (again, where several products share it: that changes nothing), and outputs after;
+ * what is not rounded (hyper-connections, router, compressor) has low parts besides, as the roundings
+ * that follow make a step of a last bit.
  */
 #include "runtime/kernels.h"
 #include "runtime/layer.h"
@@ -62,30 +64,53 @@ static void round_task(void *ctx, unsigned i, unsigned n)
 			  INPUT_BLOCK);
 }
 
-/* Rows [r0, r1) of the matrix by all tokens. */
+/* y + y_low = the sum: a double as two floats, for what is not rounded. */
+static void product_pairs(const struct matmul *m, float *y_low)
+{
+	for (size_t t = 0; t < m->n; t++)
+		for (size_t r = 0; r < m->rows; r++) {
+			double sum = ops_dot_wide(m->w + r * m->cols, m->x + t * m->x_stride, m->cols);
+			float y = (float)sum;
+
+			m->y[t * m->y_stride + r] = y;
+			y_low[t * m->y_stride + r] = (float)(sum - (double)y);
+		}
+}
+
+/* Rows [r0, r1) of the matrix by all tokens, with official activations: lanes in double. */
+static enum status multiply_wide(const struct job *j, uint64_t r0, uint64_t r1, struct lane *lane)
+{
+	const struct linear *l = j->l;
+	struct matmul m = { .w = lane->tile, .rows = (size_t)(r1 - r0), .cols = (size_t)l->w->cols,
+			    .x = j->product == PRODUCT_QUANTIZED ? l->rounded : l->x, .n = l->n,
+			    .x_stride = l->x_stride, .y = l->y + r0, .y_stride = l->y_stride, .wide = true };
+	enum status st;
+
+	TRY(weight_rows(l->w, l->matrix, l->row0 + r0, l->row0 + r1, lane->tile, &lane->scratch, &lane->err));
+	if (l->y_low)
+		product_pairs(&m, l->y_low + r0);
+	else
+		ops_matmul(&m);
+	for (size_t t = 0; t < m.n && j->product != PRODUCT_F32; t++)
+		round_bf16_run(m.y + t * m.y_stride, m.rows);
+out:
+	return st;
+}
+
 static enum status multiply(const struct job *j, uint64_t r0, uint64_t r1, struct lane *lane)
 {
 	const struct linear *l = j->l;
-	const float *x = j->product == PRODUCT_QUANTIZED ? l->rounded : l->x;
-	size_t n_rows = (size_t)(r1 - r0), cols = (size_t)l->w->cols;
-	float *y = l->y + r0, *raw = lane->tile + product_room(cols);
+	struct raw_product p = { .n_rows = (size_t)(r1 - r0), .cols = (size_t)l->w->cols, .x = l->x, .n = l->n,
+				 .x_stride = l->x_stride, .y = l->y + r0, .y_stride = l->y_stride };
+	struct rows rows;
 	enum status st;
 
-	TRY(weight_rows(l->w, l->matrix, l->row0 + r0, l->row0 + r1, raw, &lane->scratch, &lane->err));
-	if (j->g->official) {
-		struct matmul m = { .w = raw, .rows = n_rows, .cols = cols, .x = x, .n = l->n,
-				    .x_stride = l->x_stride, .y = y, .y_stride = l->y_stride, .wide = true };
-
-		ops_matmul(&m);
-	} else {
-		struct raw_product p = { .type = DT_F32, .rows = (const uint8_t *)raw, .n_rows = n_rows,
-				     .cols = cols, .x = x, .n = l->n, .x_stride = l->x_stride, .y = y,
-				     .y_stride = l->y_stride };
-
-		product_by(kernels(), &p, lane->tile);
-	}
-	for (size_t t = 0; t < l->n && j->product != PRODUCT_F32; t++)
-		round_bf16_run(y + t * l->y_stride, n_rows);
+	if (j->g->official)
+		return multiply_wide(j, r0, r1, lane);
+	TRY(weight_raw(l->w, l->matrix, l->row0 + r0, l->row0 + r1, &rows, &lane->scratch, &lane->err));
+	p.type = rows.type;
+	p.rows = rows.bytes;
+	product_by(kernels(), &p, lane->tile);
 out:
 	return st;
 }
@@ -100,7 +125,7 @@ static void linear_task(void *ctx, unsigned i, unsigned n)
 	pool_share((size_t)j->l->n_rows, i, n, &from, &to);
 	if (from == to)
 		return;
-	lane->status = mem_grow(&p, &lane->tile_cap, product_room(cols) + step * cols, sizeof(float),
+	lane->status = mem_grow(&p, &lane->tile_cap, product_room(cols), sizeof(float),
 				"a tile of weights", &lane->err);
 	lane->tile = p;
 	for (uint64_t r = from; r < to && lane->status == OK; r += step)

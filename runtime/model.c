@@ -2,9 +2,9 @@
  *
  * model.c - opening a model, whichever of the two forms it has.
  *
- * Invariant: after model_open every tensor of the trunk exists with the shape that the
- * hyper-parameters demand, in a type that can be decoded, so whatever a dimension says is backed
- * by bytes in a file. No tensor data is read here.
+ * Invariant: after model_open every tensor of the trunk (or of the MTP block, where that is asked
+ * for) exists with the shape that the hyper-parameters demand, in a type that can be decoded, so
+ * whatever a dimension says is backed by bytes in a file. No tensor data is read here.
  */
 #include "runtime/runtime.h"
 
@@ -16,17 +16,22 @@
 
 enum { CONFIG_MAX = 16 << 20 };
 
-static enum status open_gguf(struct model *m, struct log *notes, struct err *e)
+static enum status open_gguf(struct model *m, enum model_part part, struct log *notes, struct err *e)
 {
+	bool trunk;
 	enum status st;
 
 	m->is_gguf = true;
 	TRY(file_open(&m->file, AT_FDCWD, m->path, true, m->path, e));
 	TRY(gguf_read(&m->gguf, &m->file, notes, e));
 	TRY(arch_from_gguf(&m->arch, &m->gguf, m->path, e));
-	if (m->arch.n_mtp && !gguf_find_tensor(&m->gguf, "blk.0.attn_norm.weight"))
+	trunk = gguf_find_tensor(&m->gguf, "blk.0.attn_norm.weight") != NULL;
+	if (part == PART_TRUNK && m->arch.n_mtp && !trunk)
 		st = err_set(e, ERR_UNSUPPORTED, "%s: holds an MTP block alone; run the model that it belongs to",
 			     m->path);
+	else if (part == PART_MTP && (trunk || !m->arch.n_mtp))
+		st = err_set(e, ERR_UNSUPPORTED, "%s: holds no MTP block; `ingot convert` writes it as mtp-NAME "
+			     "beside the model", m->path);
 out:
 	return st;
 }
@@ -79,6 +84,12 @@ static void check_tensors(const struct model *m, struct log *problems)
 
 enum status model_open(struct model *m, const char *path, struct log *notes, struct err *e)
 {
+	return model_open_part(m, path, PART_TRUNK, notes, e);
+}
+
+enum status model_open_part(struct model *m, const char *path, enum model_part part, struct log *notes,
+			    struct err *e)
+{
 	struct stat info;
 	struct log problems = { 0 };
 	enum status st;
@@ -89,16 +100,18 @@ enum status model_open(struct model *m, const char *path, struct log *notes, str
 	m->path = mem_strdup(path, e);
 	if (!m->path)
 		return e->status;
-	TRY(S_ISDIR(info.st_mode) ? open_checkpoint(m, notes, e) : open_gguf(m, notes, e));
-	TRY(wants_build(&m->wants, &m->arch, PART_TRUNK, e));
+	TRY(S_ISDIR(info.st_mode) ? open_checkpoint(m, notes, e) : open_gguf(m, part, notes, e));
+	m->part = part;
+	TRY(wants_build(&m->wants, &m->arch, part, e));
 	check_tensors(m, &problems);
 	if (problems.n_lines) {
 		char *line = problems.text, *end = strchr(line, '\n');
 		bool more = problems.n_lines > 1;
 
 		*end = 0;
-		st = err_set(e, ERR_FORMAT, "%s: %s%s", path, line,
-			     more ? "; the other problems are listed above" : "");
+		st = err_set(e, ERR_FORMAT, "%s: %s%s; verify %s", path, line,
+			     more ? "; the other problems are listed above" : "",
+			     m->is_gguf ? "it, or convert the model again" : "the download");
 		for (line = end + 1; more && (end = strchr(line, '\n')); line = end + 1) {
 			*end = 0;
 			log_add(notes, "%s: %s", path, line);
@@ -111,6 +124,18 @@ out:
 	return st;
 }
 
+static enum status gguf_vocab(const struct model *m, struct vocab *v, struct err *e)
+{
+	enum status st = vocab_from_gguf(v, &m->gguf, m->path, e);
+
+	if (st != OK || v->n_tokens == m->arch.n_vocab)
+		return st;
+	st = err_set(e, ERR_FORMAT, "%s: the vocabulary has %u tokens, the embedding %u rows (tensor "
+		     "token_embd.weight); convert the model again", m->path, v->n_tokens, m->arch.n_vocab);
+	vocab_close(v);
+	return st;
+}
+
 enum status model_vocab(const struct model *m, struct vocab *v, bool *found, struct log *notes,
 			struct err *e)
 {
@@ -119,7 +144,7 @@ enum status model_vocab(const struct model *m, struct vocab *v, bool *found, str
 	*v = (struct vocab){ 0 };
 	if (m->is_gguf) {
 		*found = gguf_find(&m->gguf, "tokenizer.ggml.tokens") != NULL;
-		return *found ? vocab_from_gguf(v, &m->gguf, m->path, e) : OK;
+		return *found ? gguf_vocab(m, v, e) : OK;
 	}
 	t = checkpoint_file(&m->ckpt, "tokenizer.json");
 	*found = t != NULL;

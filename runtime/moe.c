@@ -27,21 +27,22 @@ static void route_token(const struct routing *r, size_t t, uint64_t *ranked, dou
 	const struct arch *a = f->arch;
 	size_t k = a->n_expert_used;
 	uint32_t *ids = f->expert + t * k;
-	float *weight = f->expert_weight + t * k;
-	const float *logit = f->router + t * a->n_expert;
-	double sum = 0;
+	double *weight = f->expert_weight + t * k, sum = 0;
+	const float *logit = f->router + t * a->n_expert, *low = if_official(f, f->low);
+
+	low = low ? low + t * a->n_expert : NULL;
 
 	if (r->bias) {
 		for (size_t x = 0; x < a->n_expert; x++)
-			score[x] = sqrt(ops_softplus((double)logit[x])) + (double)r->bias[x];
+			score[x] = sqrt(ops_softplus(wide_value(logit, low, x))) + (double)r->bias[x];
 		ops_top_k(score, a->n_expert, k, ranked, ids);
 	}
 	for (size_t i = 0; i < k; i++)
-		sum += sqrt(ops_softplus((double)logit[ids[i]]));
+		sum += weight[i] = sqrt(ops_softplus(wide_value(logit, low, ids[i])));
 	for (size_t i = 0; i < k; i++) {
-		double s = sqrt(ops_softplus((double)logit[ids[i]]));
-
-		weight[i] = (float)((a->norm_topk ? s / sum : s) * (double)a->routed_scale);
+		weight[i] = (a->norm_topk ? weight[i] / sum : weight[i]) * (double)a->routed_scale;
+		if (!f->engine.official)
+			weight[i] = (double)(float)weight[i];
 	}
 }
 
@@ -77,7 +78,7 @@ static enum status route(struct forward *f, uint32_t layer, struct err *e)
 	float *bias = NULL;
 	enum status st;
 
-	TRY(linear_all(f, ROLE_ROUTER, layer, f->x, a->n_embd, f->router, a->n_expert, e));
+	TRY(linear_pairs(f, ROLE_ROUTER, layer, f->x, a->n_embd, f->router, f->low, a->n_expert, e));
 	if (layer < a->n_hash_layer)
 		TRY(look_up(f, layer, e));
 	else if (!(bias = small_load(f, ROLE_ROUTER_BIAS, layer, a->n_expert, e)))
@@ -146,7 +147,7 @@ static void activate_task(void *ctx, unsigned i, unsigned n)
 
 	pool_share(x->n, i, n, &from, &to);
 	for (size_t p = from; p < to; p++) {
-		double weight = x->pairs ? (double)f->expert_weight[x->pairs[p]] : 1;
+		double weight = x->pairs ? f->expert_weight[x->pairs[p]] : 1;
 
 		for (size_t c = p * ff; c < (p + 1) * ff; c++) {
 			float g = f->ex_gate[c], u = f->ex_up[c];
@@ -159,6 +160,17 @@ static void activate_task(void *ctx, unsigned i, unsigned n)
 	}
 }
 
+/* y + low += v; the last one's sum is then rounded */
+static void add_wide(float *y, float *low, const float *v, size_t n, bool last)
+{
+	for (size_t c = 0; c < n; c++) {
+		double sum = wide_value(y, low, c) + (double)v[c];
+
+		y[c] = last ? round_bf16((float)sum) : (float)sum;
+		low[c] = (float)(sum - (double)y[c]);
+	}
+}
+
 static void add_task(void *ctx, unsigned i, unsigned n)
 {
 	const struct expert *x = ctx;
@@ -167,11 +179,15 @@ static void add_task(void *ctx, unsigned i, unsigned n)
 
 	pool_share(x->n, i, n, &from, &to);
 	for (size_t p = from; p < to; p++) {
-		float *y = f->y + (x->pairs ? x->pairs[p] / k : p) * d;
+		size_t at = (x->pairs ? x->pairs[p] / k : p) * d;
+		float *y = f->y + at;
 
+		if (f->engine.official) {
+			add_wide(y, f->low + at, f->ex_y + p * d, d, !x->pairs);
+			continue;
+		}
 		for (size_t c = 0; c < d; c++)
 			y[c] += f->ex_y[p * d + c];
-		round_row(y, d, f->engine.official && !x->pairs);	/* the last one's sum */
 	}
 }
 
@@ -213,6 +229,8 @@ enum status experts(struct forward *f, uint32_t layer, struct err *e)
 	TRY(route(f, layer, e));
 	sort_pairs(f);
 	memset(f->y, 0, f->n_tok * a->n_embd * sizeof(float));
+	if (f->engine.official)
+		memset(f->low, 0, f->n_tok * a->n_embd * sizeof(float));
 	for (uint32_t i = 0; i < a->n_expert; i++) {
 		struct expert x = { .f = f, .pairs = f->order + f->first[i],
 				    .n = f->first[i + 1] - f->first[i], .gate = ROLE_GATE_EXPS,

@@ -8,6 +8,9 @@
  * error is that of the mean, carried through exp. Unlike llama-perplexity all sums are in double
  * and in index order, so the figures do not depend on threads or batches.
  *
+ * An MTP block, if it is asked for, goes on from each batch's last states; its positions are the same
+ * but for the last one, each scored on the token after the next.
+ *
  * With a reference both models go through each batch in lockstep, layer l of the reference and then
  * layer l of the model, so neither needs to fit in memory and their states can be compared.
  */
@@ -62,16 +65,21 @@ out:
 	return st;
 }
 
-/* Adds what one more model holds while a batch of this size runs. */
-static bool add_model(uint64_t *sum, const struct model *m, unsigned n_threads, uint32_t n_ctx, uint64_t batch,
-		      uint64_t logits_rows)
+/* Adds what one more model, and its MTP block or NULL, holds while a batch of this size runs. */
+static bool add_model(uint64_t *sum, const struct model *m, const struct model *mtp, unsigned n_threads,
+		      uint32_t n_ctx, uint64_t batch, uint64_t logits_rows)
 {
-	uint64_t logits;
+	uint64_t logits, tiles = engine_bytes(n_threads, &m->wants);
 
+	if (mtp && (!u64_add(*sum, mtp_bytes(&mtp->arch, n_ctx, batch), sum) ||
+		    !u64_add(*sum, model_header_bytes(mtp), sum)))
+		return false;
+	if (mtp && engine_bytes(n_threads, &mtp->wants) > tiles)
+		tiles = engine_bytes(n_threads, &mtp->wants);
 	return u64_add(*sum, forward_bytes(&m->arch, n_ctx, batch, n_threads), sum) &&
 	       u64_mul(logits_rows, (uint64_t)m->arch.n_vocab * sizeof(float), &logits) &&
 	       u64_add(*sum, logits, sum) &&
-	       u64_add(*sum, model_header_bytes(m) + engine_bytes(n_threads, &m->wants), sum);
+	       u64_add(*sum, model_header_bytes(m) + tiles, sum);
 }
 
 /* Memory of a run with this batch and this many rows of logits; UINT64_MAX if beyond counting. */
@@ -79,15 +87,16 @@ static uint64_t memory_for(const struct model *m, unsigned n_threads, const stru
 			   uint64_t batch, uint64_t logits_rows)
 {
 	uint64_t sum = 0, rows, batch_ids, ids, token = sizeof(uint32_t);
+	uint64_t parity = o->reference ? sizeof(double) * (o->mtp ? 2 : 1) : 0;
 
 	if (o->per_layer)
 		token += sizeof(struct layer_error);
 	if (!u64_mul(logits_rows, sizeof(struct perplexity_row), &rows) ||
 	    !u64_mul(batch, o->n_ctx * token, &batch_ids) ||
-	    !u64_mul(o->n_ids, sizeof(uint32_t) + (o->reference ? sizeof(double) : 0), &ids) ||
+	    !u64_mul(o->n_ids, sizeof(uint32_t) + parity, &ids) ||
 	    !u64_add(sum, rows, &sum) || !u64_add(sum, batch_ids, &sum) || !u64_add(sum, ids, &sum) ||
-	    !add_model(&sum, m, n_threads, o->n_ctx, batch, logits_rows) ||
-	    (o->reference && !add_model(&sum, o->reference, n_threads, o->n_ctx, batch, logits_rows)))
+	    !add_model(&sum, m, o->mtp, n_threads, o->n_ctx, batch, logits_rows) ||
+	    (o->reference && !add_model(&sum, o->reference, o->ref_mtp, n_threads, o->n_ctx, batch, logits_rows)))
 		return UINT64_MAX;
 	return sum;
 }
@@ -95,8 +104,9 @@ static uint64_t memory_for(const struct model *m, unsigned n_threads, const stru
 static enum status plan_chunks(struct perplexity_plan *p, const struct model *m,
 			       const struct perplexity_options *o, struct err *e)
 {
-	if (o->n_ctx < 4)
-		return err_set(e, ERR_USAGE, "a context of %u tokens scores none; 4 is the least", o->n_ctx);
+	if (o->n_ctx < (o->mtp ? 5u : 4u))
+		return err_set(e, ERR_USAGE, "a context of %u tokens scores none; %d is the least", o->n_ctx,
+			       o->mtp ? 5 : 4);
 	if (o->n_ctx > m->arch.n_ctx)
 		return err_set(e, ERR_UNSUPPORTED, "%s: a context of %u tokens; the model has %u",
 			       m->path, o->n_ctx, m->arch.n_ctx);
@@ -148,6 +158,8 @@ enum status perplexity_plan(struct perplexity_plan *p, const struct model *m, un
 	p->logits_rows = u64_min(p->logits_rows, p->batch * p->scored);
 	p->memory = memory_for(m, n_threads, o, p->batch, p->logits_rows);
 	p->bytes = model_tensor_bytes(m) + (o->reference ? model_tensor_bytes(o->reference) : 0);
+	if (o->mtp && o->mtp->is_gguf)		/* a checkpoint's are among those of its shards */
+		p->bytes += model_tensor_bytes(o->mtp);
 	p->bytes *= p->n_batches;
 out:
 	return st;
@@ -159,7 +171,8 @@ struct run {
 	const struct perplexity_options *o;
 	const struct perplexity_plan *p;
 	const struct perplexity_sink *sink;
-	struct perplexity_result *r;
+	struct perplexity_result *r;	/* the one of these logits */
+	uint32_t ahead;			/* 1, or 2 while the MTP block is scored */
 	struct forward f, ref;		/* ref only with a reference */
 	uint32_t *ids;			/* owned: the batch's, with bos in place */
 	float *logits, *ref_logits;	/* owned: (logits_rows, n_vocab) */
@@ -213,7 +226,7 @@ static enum status take_row(struct run *x, const struct perplexity_row *row, str
 	x->r->nll -= row->log_prob;
 	x->r->nll2 += row->log_prob * row->log_prob;
 	n = ++x->r->n_scored;
-	if (n % x->p->scored == 0 && x->sink->chunk)
+	if (n % x->p->scored == 0 && x->ahead == 1 && x->sink->chunk)
 		x->sink->chunk(x->sink->ctx, n / x->p->scored, exp(x->r->nll / (double)n));
 	return x->sink->row ? x->sink->row(x->sink->ctx, row, e) : OK;
 }
@@ -221,13 +234,14 @@ static enum status take_row(struct run *x, const struct perplexity_row *row, str
 /* Packed rows [from, from + n) of the batch: logits, log-probabilities, sums. */
 static enum status score(struct run *x, size_t from, size_t n, struct err *e)
 {
+	uint64_t each = x->p->scored + 1 - x->ahead;
 	enum status st;
 
 	for (size_t k = 0; k < n; k++) {
-		uint64_t chunk = x->first_chunk + (from + k) / x->p->scored;
-		uint64_t at = chunk * x->o->n_ctx + x->p->first + (from + k) % x->p->scored + 1;
+		uint64_t chunk = x->first_chunk + (from + k) / each;
+		uint64_t at = chunk * x->o->n_ctx + x->p->first + (from + k) % each + x->ahead;
 
-		x->rows[k] = (struct perplexity_row){ .index = at, .token = x->o->ids[at] };
+		x->rows[k] = (struct perplexity_row){ .index = at, .ahead = x->ahead, .token = x->o->ids[at] };
 	}
 	x->n_rows = n;
 	if (x->o->reference)
@@ -243,7 +257,7 @@ out:
 static bool tick(void *ctx)
 {
 	const struct run *x = ctx;
-	uint64_t steps = x->p->n_batches * (x->f.arch->n_layer + 1);
+	uint64_t steps = x->p->n_batches * (x->f.arch->n_layer + (x->o->mtp ? 2 : 1));
 
 	return !x->sink->go_on || x->sink->go_on(x->sink->ctx, x->p->bytes / steps * x->done, x->what);
 }
@@ -293,10 +307,42 @@ out:
 	return st;
 }
 
+/* Streams at hand -> scored rows, each on the token `ahead` of it. */
+static enum status score_batch(struct run *x, uint32_t n_seq, uint32_t ahead, struct err *e)
+{
+	uint32_t first = (uint32_t)x->p->first, end = x->o->n_ctx - ahead;
+	size_t n = (size_t)n_seq * (end - first), step = (size_t)x->p->logits_rows;
+	enum status st;
+
+	x->ahead = ahead;
+	if (x->o->reference)
+		TRY(forward_head(&x->ref, first, end, e));
+	TRY(forward_head(&x->f, first, end, e));
+	for (size_t from = 0; from < n; from += step)
+		TRY(score(x, from, n - from < step ? n - from : step, e));
+	x->done++;
+out:
+	return st;
+}
+
+static enum status run_mtp(struct run *x, uint32_t n_seq, struct err *e)
+{
+	enum status st;
+
+	snprintf(x->what, sizeof x->what, "MTP block");
+	if (x->o->reference)
+		TRY(forward_mtp(&x->ref, x->o->ref_mtp, e));
+	TRY(forward_mtp(&x->f, x->o->mtp, e));
+	x->r++;
+	st = score_batch(x, n_seq, 2, e);
+	x->r--;
+out:
+	return st;
+}
+
 static enum status run_batch(struct run *x, uint32_t n_seq, struct err *e)
 {
 	uint32_t n_ctx = x->o->n_ctx;
-	size_t n = (size_t)(n_seq * x->p->scored), step = (size_t)x->p->logits_rows;
 	enum status st;
 
 	memcpy(x->ids, x->o->ids + x->first_chunk * n_ctx, (size_t)n_seq * n_ctx * sizeof *x->ids);
@@ -304,12 +350,9 @@ static enum status run_batch(struct run *x, uint32_t n_seq, struct err *e)
 		x->ids[s * n_ctx] = x->o->bos;
 	TRY(run_layers(x, n_seq, e));
 	snprintf(x->what, sizeof x->what, "output");
-	if (x->o->reference)
-		TRY(forward_head(&x->ref, (uint32_t)x->p->first, n_ctx - 1, e));
-	TRY(forward_head(&x->f, (uint32_t)x->p->first, n_ctx - 1, e));
-	for (size_t from = 0; from < n; from += step)
-		TRY(score(x, from, n - from < step ? n - from : step, e));
-	x->done++;
+	TRY(score_batch(x, n_seq, 1, e));
+	if (x->o->mtp)
+		TRY(run_mtp(x, n_seq, e));
 out:
 	return st;
 }
@@ -356,6 +399,8 @@ static enum status open_run(struct run *x, const struct model *m, struct pool *p
 	if (!x->ref_logits || (o->per_layer && !x->tokens))
 		return ERR_NOMEM;
 	TRY(parity_open(&x->r->parity, x->p->n_chunks * x->p->scored, o->per_layer ? m->arch.n_layer : 0, e));
+	if (o->mtp)
+		TRY(parity_open(&x->r[1].parity, x->p->n_chunks * (x->p->scored - 1), 0, e));
 out:
 	return st;
 }
@@ -365,16 +410,23 @@ enum status perplexity(struct perplexity_result *r, const struct model *m, struc
 		       const struct perplexity_sink *sink, struct err *e)
 {
 	struct run x = { .o = o, .p = p, .sink = sink, .r = r };
+	unsigned n_results = o->mtp ? 2 : 1;
 	enum status st;
 
-	*r = (struct perplexity_result){ 0 };
+	for (unsigned i = 0; i < n_results; i++)
+		r[i] = (struct perplexity_result){ 0 };
 	TRY(open_run(&x, m, pool, e));
 	for (; x.first_chunk < p->n_chunks; x.first_chunk += p->batch)
 		TRY(run_batch(&x, (uint32_t)u64_min(p->batch, p->n_chunks - x.first_chunk), e));
 	TRY(model_unchanged(m, e));
 	if (o->reference)
 		TRY(model_unchanged(o->reference, e));
-	finish(r);
+	if (o->mtp)
+		TRY(model_unchanged(o->mtp, e));
+	if (o->ref_mtp)
+		TRY(model_unchanged(o->ref_mtp, e));
+	for (unsigned i = 0; i < n_results; i++)
+		finish(&r[i]);
 out:
 	forward_close(&x.f);
 	forward_close(&x.ref);
@@ -383,7 +435,7 @@ out:
 	free(x.logits);
 	free(x.ref_logits);
 	free(x.tokens);
-	if (st != OK)
-		parity_close(&r->parity);
+	for (unsigned i = 0; i < n_results && st != OK; i++)
+		parity_close(&r[i].parity);
 	return st;
 }

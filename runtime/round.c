@@ -145,6 +145,7 @@ enum product product_of(enum role role)
 	case ROLE_GATE_SHEXP:
 	case ROLE_UP_SHEXP:
 	case ROLE_DOWN_SHEXP:
+	case ROLE_MTP_EH_PROJ:
 		return PRODUCT_QUANTIZED;
 	case ROLE_ATTN_OUTPUT_A:	/* FP8 in the file, but multiplied as bf16 */
 	case ROLE_IDX_PROJ:
@@ -183,10 +184,26 @@ void round_key(float *row, size_t n_plain, bool official)
 	round_bf16_run(row, n_plain);
 }
 
-void round_index(float *row, size_t n, bool official)
+void round_hadamard(float *row, size_t n, double *wide, bool official)
 {
-	if (!official)
+	double scale = 1 / sqrt((double)n);
+
+	if (!official) {
+		ops_hadamard(row, n);
 		return;
-	round_bf16_run(row, n);
+	}
+	for (size_t i = 0; i < n; i++)
+		wide[i] = (double)row[i];
+	for (size_t h = 1; h < n; h *= 2)
+		for (size_t i = 0; i < n; i++) {
+			double a = wide[i], b = wide[i ^ h];
+
+			if (i & h)
+				continue;
+			wide[i] = a + b;
+			wide[i ^ h] = a - b;
+		}
+	for (size_t i = 0; i < n; i++)
+		row[i] = round_bf16((float)(wide[i] * scale));
 	round_fp4(row, row, n);
 }

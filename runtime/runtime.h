@@ -8,7 +8,8 @@
  * order that only shapes decide, from weights decoded exactly to float32. The official roundings
  * of activations are an option of a run (round.c) and keep this.
  * Reading order: ops.c, weights.c, linear.c, forward.c, kv.c, then hyper.c, attention.c, compressor.c,
- * moe.c, round.c; perplexity.c uses them, and parity.c for two models; session.c for one sequence.
+ * moe.c, round.c, mtp.c; perplexity.c uses them, and parity.c for two models; session.c for one
+ * sequence, which run.h builds on.
  */
 #ifndef RUNTIME_RUNTIME_H
 #define RUNTIME_RUNTIME_H
@@ -115,12 +116,16 @@ struct model {
 	struct gguf gguf;
 	struct checkpoint ckpt;
 	struct arch arch;
-	struct wants wants;		/* of the trunk */
+	enum model_part part;
+	struct wants wants;		/* of the trunk, or of the MTP block */
 };
 #define MODEL_NONE ((struct model){ .file = FILE_NONE, .ckpt = CHECKPOINT_NONE })
 /* Reads headers and checks that every tensor of the trunk is there, of the right shape and of a
  * type that can be decoded. What is wrong beyond the first finding is in notes. */
 enum status model_open(struct model *m, const char *path, struct log *notes, struct err *e) MUST_USE;
+/* The same for the one part: what a run of the MTP block needs (mtp_open). */
+enum status model_open_part(struct model *m, const char *path, enum model_part part, struct log *notes,
+			    struct err *e) MUST_USE;
 /* The model's own vocabulary; *found false where the model carries none. */
 enum status model_vocab(const struct model *m, struct vocab *v, bool *found, struct log *notes,
 			struct err *e) MUST_USE;
@@ -159,6 +164,12 @@ enum status weight_ids(const struct weight *w, uint64_t row, uint32_t *ids, stru
 		       struct err *e) MUST_USE;
 void weight_scratch_close(struct weight_scratch *s);
 
+/* ---- check.c: what can be known before a long run -----------------------------------------*/
+
+/* Reads all small tensors, routers, tables of expert ids and FP8 scales (under a hundredth of
+ * a model): ERR_FORMAT for a value that is not finite or an expert that there is not. */
+enum status model_check(const struct model *m, struct err *e) MUST_USE;
+
 /* ---- linear.c: products with streamed weights ---------------------------------------------*/
 
 enum { TILE_FLOATS = 1 << 17 };		/* of decoded weights that a thread holds at a time */
@@ -195,6 +206,7 @@ struct linear {
 	const float *x; size_t n, x_stride;
 	float *rounded;			/* where x goes if it must be rounded: like x, or x itself */
 	float *y; size_t y_stride;
+	float *y_low;			/* like y, or NULL: official sums that are not rounded are y + y_low */
 };
 enum status linear(struct engine *g, const struct linear *l, struct err *e) MUST_USE;
 /* Memory of the lanes for a model, about. */
@@ -207,6 +219,7 @@ struct kv_layer {
 	float *raw;			/* the last min(pos, window - 1) rows (head_dim), oldest first */
 	float *rows[2];			/* (n_ctx / ratio, head_dim or idx_dim), pos / ratio are there */
 	float *up[2], *gate[2];		/* the compressor's products that a block to come needs */
+	float *up_low[2], *gate_low[2];	/* their low parts, with official activations */
 };
 /* Zeroed = closed. */
 struct kv {
@@ -217,9 +230,10 @@ struct kv {
 };
 /* 4 bytes times the sum over layers of
  *	(min(window, n_ctx) - 1) head_dim				raw rows
- *	+ (n_ctx / r) (head_dim + idx) + 2 p (head_dim + idx)		only if r > 0 and n_ctx >= r
+ *	+ (n_ctx / r) (head_dim + idx) + 4 p (head_dim + idx)		only if r > 0 and n_ctx >= r
  * r: the layer's ratio; idx: idx_dim where a position may see more rows than the indexer may pick, else 0;
- * p: r - 1 products for an open block, 2 (2 r - 1) for r = 4: two halves, and also the block before.
+ * p: r - 1 products for an open block, 2 (2 r - 1) for r = 4: two halves, and also the block before;
+ * four floats each: up and gate, and their low parts.
  * UINT64_MAX where it does not fit 64 bits. Pages that no row has reached cost address space only. */
 uint64_t kv_bytes(const struct arch *a, uint32_t n_ctx);
 enum status kv_open(struct kv *kv, const struct arch *a, uint32_t n_ctx, struct err *e) MUST_USE;
@@ -233,8 +247,9 @@ void kv_slide(float *kept, size_t n_kept, const float *fresh, size_t n_fresh, si
  * s is row s * n_new + i everywhere. Either the sequences begin and end with the batch, or there is
  * one and `past` has the positions before it. */
 struct forward {
-	const struct model *model;
-	const struct arch *arch;
+	const struct model *trunk;	/* borrowed */
+	const struct model *model;	/* whose weights are next: the trunk's, or the MTP block's */
+	const struct arch *arch;	/* the model's */
 	struct engine engine;
 	struct kv *past;		/* borrowed, or NULL */
 	uint32_t n_ctx;			/* positions that a sequence has room for */
@@ -243,13 +258,17 @@ struct forward {
 	uint32_t *ids;			/* (n_tok) */
 	float *stream;			/* (n_tok, n_hc, n_embd) */
 	float *x, *y;			/* (n_tok, n_embd): a sub-layer's input and output */
-	float *mix, *post, *comb;	/* (n_tok, (2 + n_hc) n_hc), (n_tok, n_hc), (n_tok, n_hc, n_hc) */
+	float *mix;			/* (n_tok, (2 + n_hc) n_hc) */
+	double *post, *comb;		/* (n_tok, n_hc), (n_tok, n_hc, n_hc) */
+	float *low;			/* (n_tok, widest): low parts of mix, of router or of y */
 	double *freq[2];		/* (n_rot / 2): plain, compressed */
 	double *rope[2];		/* (n_new, n_rot): the batch's positions */
-	double *turn;			/* (threads, n_rot) */
+	double *turn;			/* (threads, n_turn): a row's angles, or a row of the indexer */
+	size_t n_turn;
 	/* attention */
 	float *qa, *kv;			/* (n_tok, q_lora), (n_tok, head_dim) */
 	float *up, *gate;		/* compressor's products (n_tok, channels) */
+	float *up_low, *gate_low;	/* their low parts */
 	float *rows;			/* compressed rows (n_seq, n_ctx / ratio, head_dim), without a past */
 	float *q, *z;			/* one group's heads (n_tok, H / G, head_dim); (n_tok, G o_lora) */
 	float *idx_q, *idx_w;		/* (n_tok, idx_head, idx_dim), (n_tok, idx_head) */
@@ -259,10 +278,12 @@ struct forward {
 	uint32_t *pick;			/* (n_tok, idx_topk) where more rows than that may be visible */
 	/* experts */
 	float *router;			/* (n_tok, n_expert) */
-	uint32_t *expert; float *expert_weight;	/* (n_tok, n_expert_used) */
+	uint32_t *expert; double *expert_weight;	/* (n_tok, n_expert_used) */
 	uint32_t *order;		/* (n_tok * n_expert_used), pairs sorted by expert */
 	uint32_t *first;		/* (n_expert + 1) into order */
 	float *ex_x, *ex_y, *ex_gate, *ex_up;	/* (n_tok, n_embd) twice, (n_tok, n_ff) twice */
+	float *pair;			/* owned, grown by forward_mtp: (n_tok, 2 n_embd) */
+	size_t pair_cap;
 };
 /* Bytes that a batch of whole sequences needs, tiles apart; UINT64_MAX where they do not fit 64 bits. */
 uint64_t forward_bytes(const struct arch *a, uint32_t n_ctx, uint64_t n_seq, unsigned n_threads);
@@ -285,6 +306,18 @@ enum status forward_layer(struct forward *f, uint32_t layer, struct err *e) MUST
 enum status forward_head(struct forward *f, uint32_t from, uint32_t to, struct err *e) MUST_USE;
 /* Logits (n, n_vocab) of packed rows [row, row + n). */
 enum status forward_logits(struct forward *f, size_t row, size_t n, float *logits, struct err *e) MUST_USE;
+
+/* ---- mtp.c: the block that predicts one token further --------------------------------------*/
+
+/* The MTP block of an open model: from path, or, if that is NULL, from where the trunk is (the
+ * checkpoint itself; mtp-NAME beside a GGUF). ERR_UNSUPPORTED, saying why, where there is none. */
+enum status mtp_open(struct model *mtp, const struct model *trunk, const char *path, struct log *notes,
+		     struct err *e) MUST_USE;
+uint64_t mtp_bytes(const struct arch *a, uint32_t n_ctx, uint64_t n_seq);	/* beyond forward_bytes */
+/* After the trunk's last layer, whole sequences only: on through the block. Until the next
+ * forward_start, forward_head and forward_logits are then the block's: the row of token t predicts
+ * token t + 2; those of a sequence's last token mean nothing. */
+enum status forward_mtp(struct forward *f, const struct model *mtp, struct err *e) MUST_USE;
 
 /* ---- session.c: one sequence that grows -------------------------------------------------------*/
 
@@ -360,6 +393,8 @@ struct perplexity_options {
 	const char *path;		/* of the text, for messages */
 	const struct model *reference;	/* borrowed; run in lockstep with the model. Or NULL */
 	bool per_layer;			/* with a reference: also compare the streams after each layer */
+	const struct model *mtp;	/* borrowed: the model's MTP block, if it is to be measured, too */
+	const struct model *ref_mtp;	/* the reference's; with a reference both are given, or none */
 };
 /* White-space separated decimal ids, each below n_vocab. *ids is owned by the caller. */
 enum status perplexity_read_ids(const char *text, size_t n, uint32_t n_vocab, const char *path, uint32_t **ids,
@@ -374,12 +409,14 @@ struct perplexity_plan {
 };
 struct perplexity_row {
 	uint64_t index;			/* of the target in the text's ids */
+	uint32_t ahead;			/* 1: of the next token; 2: the MTP block's, of the one after */
 	uint32_t token, best;
 	double log_prob;
 	double ref_log_prob, kld;	/* only with a reference */
 	uint32_t ref_best;
 };
-/* All called from the caller's thread, in index order. row and chunk may be NULL. */
+/* All called from the caller's thread, in index order (rows ahead by 2 follow a batch's others).
+ * row and chunk may be NULL. */
 struct perplexity_sink {
 	void *ctx;
 	bool (*go_on)(void *ctx, uint64_t done, const char *what);	/* often; false ends the run */
@@ -396,6 +433,7 @@ struct perplexity_result {
  * ERR_NOMEM (saying what is needed) where one chunk does not fit max_memory. */
 enum status perplexity_plan(struct perplexity_plan *p, const struct model *m, unsigned n_threads,
 			    const struct perplexity_options *o, struct err *e) MUST_USE;
+/* r: one result; with o->mtp two, the second that of the token after the next. */
 enum status perplexity(struct perplexity_result *r, const struct model *m, struct pool *pool,
 		       const struct perplexity_options *o, const struct perplexity_plan *p,
 		       const struct perplexity_sink *sink, struct err *e) MUST_USE;

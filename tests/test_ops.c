@@ -196,36 +196,38 @@ static void sinkhorn_gives_the_published_figures(void)
 		.1142531, .4028909, .3686018, .1142532, .4510468, .05112837, .04677727, .4510466,
 	};
 	struct hyper_shape h = { 4, 20, 1e-6 };
-	float mix[24], base[24], scale[3] = { .5f, .75f, 1.25f }, pre[4], post[4], comb[16];
+	float base[24], scale[3] = { .5f, .75f, 1.25f };
+	double mix[24], pre[4], post[4], comb[16];
 
 	for (int i = 0; i < 24; i++) {
-		mix[i] = (float)((7 * i % 11) - 5) / 4;
+		mix[i] = (double)((7 * i % 11) - 5) / 4;
 		base[i] = (float)((5 * i % 7) - 3) / 8;
 	}
 	hyper_split(&h, mix, scale, base, pre, post, comb);
 	for (int i = 0; i < 4; i++) {
-		CHECKF(near((double)pre[i], want_pre[i], 2e-6), "pre %d: %.8g", i, (double)pre[i]);
-		CHECKF(near((double)post[i], want_post[i], 2e-6), "post %d: %.8g", i, (double)post[i]);
+		CHECKF(near(pre[i], want_pre[i], 2e-6), "pre %d: %.8g", i, pre[i]);
+		CHECKF(near(post[i], want_post[i], 2e-6), "post %d: %.8g", i, post[i]);
 	}
 	for (int i = 0; i < 16; i++)
-		CHECKF(near((double)comb[i], want_comb[i], 2e-6), "comb %d: %.8g", i, (double)comb[i]);
+		CHECKF(near(comb[i], want_comb[i], 2e-6), "comb %d: %.8g", i, comb[i]);
 }
 
 static void sinkhorn_balances_any_number_of_streams(void)
 {
 	for (uint32_t n = 1; n <= HYPER_MAX; n++) {
 		struct hyper_shape h = { n, 50, 1e-6 };
-		float mix[80], base[80] = { 0 }, scale[3] = { 1, 1, 1 }, pre[8], post[8], comb[64];
+		float base[80] = { 0 }, scale[3] = { 1, 1, 1 };
+		double mix[80], pre[8], post[8], comb[64];
 
 		for (int i = 0; i < 80; i++)
-			mix[i] = noise();
+			mix[i] = (double)noise();
 		hyper_split(&h, mix, scale, base, pre, post, comb);
 		for (uint32_t j = 0; j < n; j++) {
 			double row = 0, column = 0;
 
 			for (uint32_t k = 0; k < n; k++) {
-				row += (double)comb[j * n + k];
-				column += (double)comb[k * n + j];
+				row += comb[j * n + k];
+				column += comb[k * n + j];
 			}
 			CHECKF(fabs(row - 1) < 1e-4 && fabs(column - 1) < 1e-4, "%u streams: %g %g", n, row,
 			       column);

@@ -132,7 +132,7 @@ static void products(void)
 
 	for (int r = 0; r < ROLE_COUNT; r++)
 		n[product_of((enum role)r)]++;
-	CHECK(n[PRODUCT_QUANTIZED] == 11 && n[PRODUCT_BF16] == 2);
+	CHECK(n[PRODUCT_QUANTIZED] == 12 && n[PRODUCT_BF16] == 2);
 	CHECK(product_of(ROLE_ATTN_OUTPUT_A) == PRODUCT_BF16 && product_of(ROLE_ATTN_OUTPUT_B) == PRODUCT_QUANTIZED);
 	CHECK(product_of(ROLE_ROUTER) == PRODUCT_F32 && product_of(ROLE_OUTPUT) == PRODUCT_F32);
 }
