@@ -144,16 +144,25 @@ struct weight {
 	uint64_t n_matrices, rows, cols;	/* one-dimensional tensors are one row */
 	unsigned parts;				/* source matrices side by side in a row */
 };
-/* Buffers for raw bytes; zeroed = empty; one thread at a time. */
+/* Buffers of a reader; zeroed = empty; one thread at a time. */
 struct weight_scratch {
-	uint8_t *raw, *scale;		/* owned */
-	float *part;			/* owned */
-	size_t raw_cap, scale_cap, part_cap;
+	uint8_t *raw, *scale;		/* owned: as in the file */
+	uint8_t *made;			/* owned: repacked or decoded */
+	float *part;			/* owned: one of several parts of rows, ids */
+	size_t raw_cap, scale_cap, made_cap, part_cap;
 };
 /* Also checks shape and type against the file, so a bound weight can be read. */
 enum status weight_bind(struct weight *w, const struct model *m, enum role role, uint32_t layer,
 			struct err *e) MUST_USE;
-/* Rows [r0, r1) of a matrix as exact float32, all finite or an error. Thread-safe. */
+/* Row-major blocks of a type that codec_decode takes. bytes is borrowed: from the scratch they were
+ * read with, until its next use. */
+struct rows { enum dtype type; const uint8_t *bytes; };
+/* Rows [r0, r1) of a matrix, all finite or an error: a GGUF's blocks as they are; of a checkpoint,
+ * plain numbers as they are, FP4 as MXFP4, FP8 as BF16 where that holds every value of these rows,
+ * and else float32. The same values from a source and its lossless GGUF. Thread-safe. */
+enum status weight_raw(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, struct rows *out,
+		       struct weight_scratch *s, struct err *e) MUST_USE;
+/* The same as exact float32. */
 enum status weight_rows(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, float *out,
 			struct weight_scratch *s, struct err *e) MUST_USE;
 /* The whole of a small tensor, or n elements if it has that many (else ERR_FORMAT). */

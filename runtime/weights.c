@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * weights.c - float32 values of rows of one tensor, from a GGUF or from a checkpoint.
+ * weights.c - rows of one tensor, as blocks or float32, from a GGUF or from a checkpoint.
  *
  * Invariant: values are exact and finite; what a row gives does not depend on where it came from
  * beyond the numbers stored there. Reading is by pread into the caller's scratch, so any number
@@ -82,7 +82,7 @@ static enum status not_finite(const struct weight *w, uint64_t matrix, uint64_t 
 		       (unsigned long long)(element % w->cols));
 }
 
-static enum status gguf_rows(const struct weight *w, uint64_t row, uint64_t n_rows, float *out,
+static enum status gguf_rows(const struct weight *w, uint64_t row, uint64_t n_rows, struct rows *out,
 			     struct weight_scratch *s, struct err *e)
 {
 	const struct gguf_tensor *t = w->tensor;
@@ -95,7 +95,7 @@ static enum status gguf_rows(const struct weight *w, uint64_t row, uint64_t n_ro
 			       dtype_info(t->dtype)->name, w->want->name);
 	TRY(room(&s->raw, &s->raw_cap, bytes, e));
 	TRY(file_read(&w->model->file, s->raw, (size_t)bytes, t->off + at, e));
-	codec_decode(t->dtype, s->raw, (size_t)(n_rows * w->cols), out);
+	*out = (struct rows){ t->dtype, s->raw };
 	return OK;
 out:
 	return err_wrap(e, "tensor %s", w->want->name);
@@ -140,30 +140,98 @@ static enum status bind_source(const struct weight *w, uint64_t matrix, unsigned
 	return found ? OK : e->status;
 }
 
-/* One part into its columns of every row. */
-static enum status checkpoint_part(const struct weight *w, uint64_t matrix, unsigned part, uint64_t r0,
-				   uint64_t r1, float *out, struct weight_scratch *s, struct err *e)
+/* The GGUF type that rows of this layout are given as, first choice. */
+static enum dtype raw_type(const struct source_layout *l)
+{
+	if (l->kind == SOURCE_PLAIN)
+		return l->type;
+	if (l->kind == SOURCE_FP8)
+		return DT_BF16;
+	return transfer_is_exact(l, DT_MXFP4) ? DT_MXFP4 : DT_F32;
+}
+
+/* A run to s->made. FP8 that BF16 cannot hold goes to float32, as does FP4 in odd blocks. */
+static struct fault make_rows(const struct source_run *run, enum dtype *type, uint8_t *made)
+{
+	struct fault fault = { FAULT_INEXACT, run->e0 };
+
+	if (*type != DT_F32)
+		fault = transfer(run, *type, made, NULL);
+	if (fault.kind == FAULT_INEXACT) {
+		*type = DT_F32;
+		fault = source_decode(run, (float *)(void *)made);
+	}
+	return fault;
+}
+
+static enum status source_raw(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1,
+			      struct rows *out, struct weight_scratch *s, struct err *e)
 {
 	struct source_matrix m;
 	struct source_run run;
 	struct fault fault;
-	size_t cols = (size_t)(w->cols / w->parts), n_rows = (size_t)(r1 - r0);
-	void *p = s->part;
-	float *to = out;
 	enum status st;
 
-	TRY(bind_source(w, matrix, part, &m, e));
-	TRY(source_rows(w, &m, r0 * cols, r1 * cols, &run, s, e));
-	if (w->parts > 1) {
-		TRY(mem_grow(&p, &s->part_cap, n_rows * cols, sizeof(float), "rows of a weight", e));
-		s->part = to = p;
-	}
-	fault = source_decode(&run, to);
+	TRY(bind_source(w, matrix, 0, &m, e));
+	TRY(source_rows(w, &m, r0 * w->cols, r1 * w->cols, &run, s, e));
+	*out = (struct rows){ raw_type(&m.l), s->raw };
+	if (m.l.kind == SOURCE_PLAIN)
+		return OK;
+	TRY(room(&s->made, &s->made_cap, (r1 - r0) * w->cols * sizeof(float), e));
+	fault = make_rows(&run, &out->type, s->made);
+	out->bytes = s->made;
 	if (fault.kind != FAULT_NONE)
-		return not_finite(w, matrix, fault.element, fault_text(fault.kind), e);
-	for (size_t r = 0; r < n_rows && w->parts > 1; r++)
-		memcpy(out + r * w->cols + part * cols, to + r * cols, cols * sizeof(float));
-	return OK;
+		st = not_finite(w, matrix, fault.element, fault_text(fault.kind), e);
+out:
+	return st;
+}
+
+/* Several source matrices side by side: float32, each part into its columns of every row. */
+static enum status source_parts(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1,
+				struct rows *out, struct weight_scratch *s, struct err *e)
+{
+	size_t cols = (size_t)(w->cols / w->parts), n_rows = (size_t)(r1 - r0);
+	struct source_matrix m;
+	struct source_run run;
+	struct fault fault;
+	void *p = s->part;
+	float *all;
+	enum status st;
+
+	TRY(room(&s->made, &s->made_cap, (r1 - r0) * w->cols * sizeof(float), e));
+	TRY(mem_grow(&p, &s->part_cap, n_rows * cols, sizeof(float), "rows of a weight", e));
+	s->part = p;
+	all = (float *)(void *)s->made;
+	for (unsigned part = 0; part < w->parts; part++) {
+		TRY(bind_source(w, matrix, part, &m, e));
+		TRY(source_rows(w, &m, r0 * cols, r1 * cols, &run, s, e));
+		fault = source_decode(&run, s->part);
+		if (fault.kind != FAULT_NONE)
+			return not_finite(w, matrix, fault.element / cols * w->cols + part * cols +
+					  fault.element % cols, fault_text(fault.kind), e);
+		for (size_t r = 0; r < n_rows; r++)
+			memcpy(all + r * w->cols + part * cols, s->part + r * cols, cols * sizeof(float));
+	}
+	*out = (struct rows){ DT_F32, s->made };
+out:
+	return st;
+}
+
+enum status weight_raw(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, struct rows *out,
+		       struct weight_scratch *s, struct err *e)
+{
+	size_t n = (size_t)((r1 - r0) * w->cols), bad;
+	enum status st;
+
+	if (w->tensor)
+		TRY(gguf_rows(w, matrix * w->rows + r0, r1 - r0, out, s, e));
+	else if (w->parts > 1)
+		TRY(source_parts(w, matrix, r0, r1, out, s, e));
+	else
+		TRY(source_raw(w, matrix, r0, r1, out, s, e));
+	bad = codec_first_bad(out->type, out->bytes, n);
+	if (bad < n)
+		return not_finite(w, matrix, r0 * w->cols + bad, "a value that is not finite", e);
 out:
 	return st;
 }
@@ -171,18 +239,11 @@ out:
 enum status weight_rows(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, float *out,
 			struct weight_scratch *s, struct err *e)
 {
-	size_t n = (size_t)((r1 - r0) * w->cols), bad;
-	enum status st = OK;
+	struct rows rows;
+	enum status st = weight_raw(w, matrix, r0, r1, &rows, s, e);
 
-	if (w->tensor)
-		TRY(gguf_rows(w, matrix * w->rows + r0, r1 - r0, out, s, e));
-	else
-		for (unsigned part = 0; part < w->parts; part++)
-			TRY(checkpoint_part(w, matrix, part, r0, r1, out, s, e));
-	bad = codec_first_not_finite(out, n);
-	if (bad < n)
-		return not_finite(w, matrix, r0 * w->cols + bad, "a value that is not finite", e);
-out:
+	if (st == OK)
+		codec_decode(rows.type, rows.bytes, (size_t)((r1 - r0) * w->cols), out);
 	return st;
 }
 
@@ -249,6 +310,7 @@ void weight_scratch_close(struct weight_scratch *s)
 {
 	free(s->raw);
 	free(s->scale);
+	free(s->made);
 	free(s->part);
 	*s = (struct weight_scratch){ 0 };
 }
