@@ -15,6 +15,7 @@
 #define RUNTIME_RUNTIME_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "quantize/quantize.h"
 
@@ -31,9 +32,10 @@ struct pool {
 	pthread_cond_t start, done;
 	void (*task)(void *ctx, unsigned i, unsigned n);
 	void *ctx;
-	uint64_t round;
-	unsigned pending;
-	bool open, quit;
+	_Atomic uint64_t round;
+	_Atomic unsigned pending;
+	_Atomic bool quit;
+	bool open, spins;
 };
 enum status pool_open(struct pool *p, unsigned n_threads, struct err *e) MUST_USE;
 /* Calls task(ctx, i, n) for i = 0..n-1, each in its own thread (0 in the caller's), and waits. */
