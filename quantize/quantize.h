@@ -21,6 +21,12 @@ void codec_encode(enum dtype t, const float *x, size_t n, uint8_t *blocks);
 /* First element of x[n] that is NaN or infinite, or n. */
 size_t codec_first_not_finite(const float *x, size_t n);
 
+/* ---- finite.c -----------------------------------------------------------------------------*/
+
+/* First of n elements (a whole number of blocks) that is NaN or infinite or under a scale that is,
+ * or n. Blocks are decoded only where their scale is extreme. t must be decodable. */
+size_t codec_first_bad(enum dtype t, const uint8_t *blocks, size_t n);
+
 /* ---- transfer.c: elements of a source matrix to blocks of a target type --------------------*/
 
 enum fault_kind {

@@ -15,6 +15,7 @@
 #define RUNTIME_RUNTIME_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "quantize/quantize.h"
 
@@ -31,9 +32,10 @@ struct pool {
 	pthread_cond_t start, done;
 	void (*task)(void *ctx, unsigned i, unsigned n);
 	void *ctx;
-	uint64_t round;
-	unsigned pending;
-	bool open, quit;
+	_Atomic uint64_t round;
+	_Atomic unsigned pending;
+	_Atomic bool quit;
+	bool open, spins;
 };
 enum status pool_open(struct pool *p, unsigned n_threads, struct err *e) MUST_USE;
 /* Calls task(ctx, i, n) for i = 0..n-1, each in its own thread (0 in the caller's), and waits. */
@@ -42,10 +44,19 @@ void pool_close(struct pool *p);
 /* Share i of n of n_items: [*from, *to). */
 void pool_share(size_t n_items, unsigned i, unsigned n, size_t *from, size_t *to);
 
+/* ---- kernels.c: inner loops for the processor at hand ----------------------------------------*/
+
+/* Takes the set that INGOT_KERNELS names; ERR_USAGE where there is none such or it cannot run here.
+ * Without the variable the widest usable set is taken. All sets give the same bits. */
+enum status kernels_init(struct err *e) MUST_USE;
+const char *kernels_name(void);
+
 /* ---- ops.c: arithmetic on float32 in memory -----------------------------------------------*/
 
+enum { HYPER_MAX = 8 };			/* residual streams */
 /* y[t * y_stride + r] = sum over c of w[r * cols + c] * x[t * x_stride + c].
- * Sixteen float32 lanes (c modulo 16, ascending), added as a fixed tree: 8, 4, 2, 1 apart. */
+ * Sixteen float32 lanes (c modulo 16, ascending) of fused multiply-adds, then added as a fixed tree:
+ * 8, 4, 2, 1 apart. */
 struct matmul {
 	const float *w;			/* (rows, cols) */
 	size_t rows, cols;
@@ -57,9 +68,21 @@ struct matmul {
 };
 void ops_matmul(const struct matmul *m);
 double ops_dot_wide(const float *w, const float *x, size_t n);	/* one sum of a wide product */
-void ops_matmul_portable(const struct matmul *m);	/* the specification of it */
-/* out[c] += a[i] * rows[i * d + c] for i = 0..n-1 in this order. */
+/* out[c] = fused a[i] * rows[i * d + c] + out[c] for i = 0..n-1 in this order. */
 void ops_mix(float *out, size_t d, const float *rows, const float *a, size_t n);
+/* The same for out (heads, d), each with its own a (heads, a_stride). */
+void ops_mix_heads(float *out, size_t heads, size_t d, const float *rows, const float *a, size_t a_stride,
+		   size_t n);
+/* x[i] = exp(x[i] scale - top) / (sum of them + exp(sink - top)), top the largest of all. */
+void ops_softmax(float *x, size_t n, double scale, double sink);
+float ops_exp(float x);			/* to 1 ulp, the same on every processor */
+/* gate = silu(min(gate, limit)) * clamp(up, -limit, limit) * weight */
+void ops_swiglu(float *gate, const float *up, size_t n, float limit, float weight);
+/* The softmax-weighted mean over i < n of every channel c < d of value[i], by gate[i] + bias[i]. */
+void ops_pool(float *out, size_t d, size_t n, const float *const *gate, const float *const *bias,
+	      const float *const *value);
+/* streams (n, d), n <= HYPER_MAX: new[k] = post[k] y + sum over j of comb[j * n + k] old[j]. */
+void ops_spread(float *streams, size_t d, size_t n, const float *y, const float *post, const float *comb);
 /* y = x / sqrt(mean(x^2) + eps) * w, the mean in double; w may be NULL, y may be x. */
 void ops_rms_norm(float *y, const float *x, const float *w, size_t n, double eps);
 double ops_rms_scale(const float *x, size_t n, double eps);	/* 1 / sqrt(mean(x^2) + eps) */
@@ -97,6 +120,10 @@ struct model {
 	struct arch arch;
 	enum model_part part;
 	struct wants wants;		/* of the trunk, or of the MTP block */
+	struct weight *weights;		/* owned; bound, one a want */
+	uint32_t *weight_at;		/* owned; by layer and role, 1 + index into weights, or 0 */
+	size_t n_weight_at;
+	struct store *store;		/* owned: weights in memory, closed until store_start */
 };
 #define MODEL_NONE ((struct model){ .file = FILE_NONE, .ckpt = CHECKPOINT_NONE })
 /* Reads headers and checks that every tensor of the trunk is there, of the right shape and of a
@@ -116,23 +143,36 @@ void model_close(struct model *m);
 
 /* ---- weights.c: values of one tensor ------------------------------------------------------*/
 
+/* Row-major blocks of a type that codec_decode takes. bytes is borrowed: from the store while it is
+ * held, or from the scratch it was read with until that is used again. */
+struct rows { enum dtype type; const uint8_t *bytes; };
 struct weight {
 	const struct model *model;
 	const struct want *want;
 	const struct gguf_tensor *tensor;	/* NULL for a checkpoint */
 	uint64_t n_matrices, rows, cols;	/* one-dimensional tensors are one row */
 	unsigned parts;				/* source matrices side by side in a row */
+	/* rows [r0, r1) of matrix, held in memory (weight_hold); rows.bytes NULL where none are */
+	struct { size_t unit; uint64_t matrix, r0, r1; struct rows rows; bool done; } held;
 };
-/* Buffers for raw bytes; zeroed = empty; one thread at a time. */
+/* Buffers of a reader; zeroed = empty; one thread at a time. */
 struct weight_scratch {
-	uint8_t *raw, *scale;		/* owned */
-	float *part;			/* owned */
-	size_t raw_cap, scale_cap, part_cap;
+	uint8_t *raw, *scale;		/* owned: as in the file */
+	uint8_t *made;			/* owned: repacked or decoded */
+	float *part;			/* owned: one of several parts of rows, ids */
+	size_t raw_cap, scale_cap, made_cap, part_cap;
+	const struct disk *disk;	/* borrowed; how it reads, NULL for the usual way */
 };
 /* Also checks shape and type against the file, so a bound weight can be read. */
 enum status weight_bind(struct weight *w, const struct model *m, enum role role, uint32_t layer,
 			struct err *e) MUST_USE;
-/* Rows [r0, r1) of a matrix as exact float32, all finite or an error. Thread-safe. */
+/* Rows [r0, r1) of a matrix, all finite or an error: a GGUF's blocks as they are; of a checkpoint,
+ * plain numbers as they are, FP4 as MXFP4, FP8 as BF16 where that holds every value of these rows,
+ * and else float32. The same values from a source and its lossless GGUF. Held rows are given where
+ * they lie, others are read into the scratch. Thread-safe. */
+enum status weight_raw(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, struct rows *out,
+		       struct weight_scratch *s, struct err *e) MUST_USE;
+/* The same as exact float32. */
 enum status weight_rows(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, float *out,
 			struct weight_scratch *s, struct err *e) MUST_USE;
 /* The whole of a small tensor, or n elements if it has that many (else ERR_FORMAT). */
@@ -142,6 +182,41 @@ enum status weight_all(const struct model *m, enum role role, uint32_t layer, fl
 enum status weight_ids(const struct weight *w, uint64_t row, uint32_t *ids, struct weight_scratch *s,
 		       struct err *e) MUST_USE;
 void weight_scratch_close(struct weight_scratch *s);
+enum status weights_open(struct model *m, struct err *e) MUST_USE;	/* model_open's part */
+
+/* ---- store.c: weights in memory, read ahead of the run ----------------------------------------*/
+
+/* Until store_start, and for the tables that are looked up by row (embedding, expert ids), weights
+ * are read where they are used. After it a bounded memory holds matrices, or runs of rows of large
+ * ones; threads of its own read what feed.c says comes next, and what will not be wanted for longest
+ * makes room. No figure depends on any of it. */
+/* Bytes: the least budget that store_start takes, and the one from which on all weights stay. */
+uint64_t store_least(const struct model *m);
+uint64_t store_most(const struct model *m);
+/* budget: of all that the store holds, in bytes. Again: it starts anew, empty; no weight may be held.
+ * ERR_NOMEM, saying what is needed, below store_least. */
+enum status store_start(const struct model *m, uint64_t budget, struct err *e) MUST_USE;
+/* Waits until rows from r0 on are in memory, and holds them there: [r0, *end), *end <= r1. Where
+ * nothing can be held *end is r1 and weight_raw reads. w is the caller's own copy, held by it until
+ * weight_release. From one thread at a time, the one that runs the layers. */
+enum status weight_hold(struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, uint64_t *end,
+			struct err *e) MUST_USE;
+void weight_release(struct weight *w);
+struct store_stats {
+	uint64_t read_bytes;		/* so far, by row as well */
+	uint64_t kept_bytes, budget;	/* in memory now; may be */
+	double wait_seconds;		/* the run waited for a reader */
+	double read_seconds;		/* at least one reader was reading */
+};
+void store_stats(const struct model *m, struct store_stats *st);
+
+/* ---- feed.c: what the run will want next -----------------------------------------------------*/
+
+struct forward;
+/* A layer begins, or with LAYER_NONE the output. */
+void feed_layer(const struct forward *f, uint32_t layer);
+/* Its router has chosen (f->first). */
+void feed_experts(const struct forward *f, uint32_t layer);
 
 /* ---- check.c: what can be known before a long run -----------------------------------------*/
 
@@ -151,7 +226,7 @@ enum status model_check(const struct model *m, struct err *e) MUST_USE;
 
 /* ---- linear.c: products with streamed weights ---------------------------------------------*/
 
-enum { TILE_FLOATS = 1 << 15 };		/* of decoded weights that a thread holds at a time */
+enum { TILE_FLOATS = 1 << 17 };		/* of decoded weights that a thread holds at a time */
 /* What one thread works in. */
 struct lane {
 	struct weight_scratch scratch;
@@ -221,8 +296,6 @@ void kv_close(struct kv *kv);
 void kv_slide(float *kept, size_t n_kept, const float *fresh, size_t n_fresh, size_t drop, size_t width);
 
 /* ---- forward.c: the architecture over a batch ---------------------------------------------*/
-
-enum { HYPER_MAX = 8 };			/* residual streams */
 
 /* n_seq sequences of n_new tokens each, all at positions pos .. pos + n_new - 1; token i of sequence
  * s is row s * n_new + i everywhere. Either the sequences begin and end with the batch, or there is
@@ -308,7 +381,8 @@ struct session {
 	struct kv kv;
 	bool failed;			/* an error left the state half written */
 };
-/* Room for n_ctx tokens, of which at most n_batch go through the layers together. The model and the
+/* Weights get what max_memory leaves; a second session of the model starts the store anew.
+ * Room for n_ctx tokens, of which at most n_batch go through the layers together. The model and the
  * pool are borrowed until session_close. ERR_UNSUPPORTED for a context beyond the model's, ERR_NOMEM,
  * saying what is needed, where that is more than max_memory bytes. */
 enum status session_open(struct session *s, const struct model *m, struct pool *pool, uint32_t n_ctx,
@@ -380,12 +454,15 @@ struct perplexity_options {
 /* White-space separated decimal ids, each below n_vocab. *ids is owned by the caller. */
 enum status perplexity_read_ids(const char *text, size_t n, uint32_t n_vocab, const char *path, uint32_t **ids,
 				uint64_t *n_ids, struct err *e) MUST_USE;
+enum { PERPLEXITY_MODELS = 4 };
 /* How the work divides; all of it is known before a weight is read. */
 struct perplexity_plan {
 	uint64_t n_chunks, n_left_over;	/* whole chunks that are scored; ids after them */
 	uint64_t first, scored;		/* first scored position of a chunk, and how many */
 	uint64_t batch, n_batches;	/* chunks a batch; weights are read once a batch */
-	uint64_t logits_rows, memory;
+	uint64_t logits_rows;
+	uint64_t store[PERPLEXITY_MODELS];	/* bytes for weights: of the model, the reference, MTP blocks */
+	uint64_t memory;		/* all of it, these included */
 	uint64_t bytes;			/* of weights passed, for progress */
 };
 struct perplexity_row {

@@ -317,6 +317,48 @@ static void nan_codes_are_named(void)
 	CHECK(f.kind == FAULT_INFINITE && f.element == 40);
 }
 
+/* What decoding would show, but for a NaN scale, which is bad whatever it scales. */
+static size_t first_bad(enum dtype t, const uint8_t *b, size_t n)
+{
+	static float x[512];
+	size_t bad;
+
+	codec_decode(t, b, n, x);
+	bad = codec_first_not_finite(x, n);
+	for (size_t i = 0; t == DT_MXFP4 && i < n; i += 32)
+		bad = b[i / 32 * 17] == 0xFF && i < bad ? i : bad;
+	return bad;
+}
+
+static void bad_blocks_are_found_undecoded(void)
+{
+	static const enum dtype plain[] = { DT_F16, DT_BF16, DT_F32 };
+	uint8_t b[160 * 4];
+
+	for (size_t k = 0; k < 3; k++)		/* each high half there is, at a place that moves on */
+		for (uint32_t bits = 0; bits < 65536; bits++) {
+			unsigned size = dtype_info(plain[k])->bytes;
+			size_t n = 1 + bits % 157, at = bits * 31 % n;
+
+			memset(b, bits & 1 ? 0x3B : 0xBB, sizeof b);
+			store_le(b + at * size + size - 2, 2, bits);
+			CHECKF(codec_first_bad(plain[k], b, n) == first_bad(plain[k], b, n), "%s %x of %zu",
+			       dtype_info(plain[k])->name, bits, n);
+		}
+	for (unsigned scale = 0; scale < 256; scale++)
+		for (unsigned code = 0; code < 256; code++) {
+			memset(b, 0x11, 3 * 17);
+			b[17] = (uint8_t)scale;
+			b[18 + code % 16] = (uint8_t)code;
+			CHECKF(codec_first_bad(DT_MXFP4, b, 96) == first_bad(DT_MXFP4, b, 96), "%u %u", scale, code);
+		}
+	for (uint32_t half = 0; half < 65536; half++) {
+		memset(b, 0x11, 3 * 34);
+		store_le(b + 34, 2, half);
+		CHECKF(codec_first_bad(DT_Q8_0, b, 96) == first_bad(DT_Q8_0, b, 96), "%x", half);
+	}
+}
+
 static void plain_types_widen_exactly(void)
 {
 	static const enum dtype sources[] = { DT_BF16, DT_F16 };
@@ -371,6 +413,7 @@ int main(void)
 	RUN(fp8_to_bf16_is_exact_or_refused);
 	RUN(fp8_blocks_find_their_scales);
 	RUN(nan_codes_are_named);
+	RUN(bad_blocks_are_found_undecoded);
 	RUN(plain_types_widen_exactly);
 	RUN(ids_are_checked);
 	return test_done();
