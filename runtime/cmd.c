@@ -2,15 +2,13 @@
  *
  * cmd.c - `ingot perplexity`.
  */
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
-#include "cli/cli.h"
-#include "runtime/runtime.h"
+#include "runtime/cmd.h"
 #include "runtime/tokenizer.h"
 
 enum { TEXT_LIMIT = 1 << 30 };
@@ -175,7 +173,7 @@ static void print_head(const struct task *t)
 	if (t->c.verbose)
 		fprintf(to, "batches: %llu of up to %llu chunks, %u threads, %s kernels, %llu MiB of memory\n",
 			(unsigned long long)p->n_batches, (unsigned long long)p->batch, t->c.threads,
-			kernels_name(), (unsigned long long)(p->memory >> 20) + 1);
+			kernels_name(), (unsigned long long)(p->memory + (1 << 20) - 1) >> 20);
 	fflush(to);
 }
 
@@ -289,8 +287,12 @@ static void print_mtp(FILE *to, const struct task *t)
 			p->ratio.error, p->mean_kld.mean, parity_percentile(p, 100), p->same_best.mean * 100);
 }
 
+enum { N_MODELS = 4 };
+#define MODELS(t) { &(t)->m, &(t)->ref, &(t)->m_mtp, &(t)->ref_mtp }
+
 static void print_result(const struct task *t)
 {
+	const struct model *const models[N_MODELS] = MODELS(t);
 	FILE *to = cli_out(&t->c);
 	const struct perplexity_result *r = &t->result;
 	struct rusage u;
@@ -308,6 +310,7 @@ static void print_result(const struct task *t)
 	if (t->c.verbose) {
 		fprintf(to, "PPL = %.17g, mean of -log p = %.17g, %llu tokens scored\n", r->ppl,
 			r->nll / (double)r->n_scored, (unsigned long long)r->n_scored);
+		weights_print(to, models, N_MODELS);
 		if (getrusage(RUSAGE_SELF, &u) == 0)
 			fprintf(to, "peak resident memory %ld MiB\n", u.ru_maxrss / 1024);
 	}
@@ -408,6 +411,7 @@ static void add_mtp(cJSON *doc, const struct task *t)
 
 static cJSON *result_json(const struct task *t)
 {
+	const struct model *const models[N_MODELS] = MODELS(t);
 	const struct perplexity_result *r = &t->result;
 	cJSON *doc = cJSON_CreateObject(), *text = cJSON_AddObjectToObject(doc, "text");
 	char hex[65];
@@ -435,6 +439,7 @@ static cJSON *result_json(const struct task *t)
 	cJSON_AddNumberToObject(doc, "mean_nll", r->nll / (double)r->n_scored);
 	cJSON_AddNumberToObject(doc, "ppl", r->ppl);
 	cJSON_AddNumberToObject(doc, "ppl_error", r->error);
+	weights_json(doc, models, N_MODELS);
 	if (t->ref_path)
 		add_reference(doc, t);
 	if (t->mtp)

@@ -2,14 +2,13 @@
  *
  * cmd_run.c - `ingot run`: a prompt goes through the model once, then one token after the other.
  */
-#include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "cli/cli.h"
+#include "runtime/cmd.h"
 #include "runtime/run.h"
 
 enum { PROMPT_LIMIT = 1 << 28, DEFAULT_NEW = 256, BATCH_MAX = 512, DEFAULT_SEED = 1 };
@@ -204,7 +203,8 @@ static uint64_t all_bytes(const struct task *t, unsigned n_threads)
 {
 	uint64_t n = session_bytes(&t->m.arch, (uint32_t)t->n_ctx, t->n_batch, n_threads);
 
-	return u64_add(n, own_bytes(t) + model_header_bytes(&t->m) + engine_bytes(n_threads, &t->m.wants), &n)
+	return u64_add(n, store_least(&t->m), &n) &&
+	       u64_add(n, own_bytes(t) + model_header_bytes(&t->m) + engine_bytes(n_threads, &t->m.wants), &n)
 		? n : UINT64_MAX;
 }
 
@@ -215,8 +215,10 @@ static enum status plan_memory(struct task *t, unsigned n_threads, struct err *e
 	while (t->n_batch > 1 && all_bytes(t, n_threads) > t->c.max_memory)
 		t->n_batch /= 2;
 	t->memory = all_bytes(t, n_threads);
-	if (t->memory <= t->c.max_memory)
+	if (t->memory <= t->c.max_memory) {	/* the rest is for weights, as far as there are any */
+		t->memory += u64_min(t->c.max_memory - t->memory, store_most(&t->m) - store_least(&t->m));
 		return OK;
+	}
 	return err_set(e, ERR_NOMEM, "%s: %llu tokens of context need %llu bytes of memory, --max-memory allows "
 		       "%llu; give it more (%lluM), or take a shorter prompt or a smaller -n", t->model_path,
 		       (unsigned long long)t->n_ctx, (unsigned long long)t->memory,
@@ -233,7 +235,7 @@ static void print_head(const struct task *t, unsigned n_threads)
 		fprintf(stderr, "chat encoding of the %s models (%s), think %s\n",
 			t->release == CHAT_0731 ? "0731 and 0813" : "preview", t->why, modes[t->mode]);
 	fprintf(stderr, "prompt: %zu tokens, in batches of %u; up to %llu new ones; %llu MiB of memory\n",
-		t->n_prompt, t->n_batch, (unsigned long long)t->n_new, (unsigned long long)(t->memory >> 20) + 1);
+		t->n_prompt, t->n_batch, (unsigned long long)t->n_new, (unsigned long long)(t->memory + (1 << 20) - 1) >> 20);
 	if (t->temp > 0)
 		fprintf(stderr, "sampled: temperature %g, top-p %g, seed %llu\n", t->temp, t->top_p,
 			(unsigned long long)t->seed);
@@ -364,6 +366,7 @@ static size_t n_decoded(const struct task *t) { return t->n_done ? t->n_done - 1
 
 static void print_figures(const struct task *t)
 {
+	const struct model *m = &t->m;
 	struct rusage u;
 
 	if (!t->c.verbose || t->c.quiet)
@@ -372,6 +375,7 @@ static void print_figures(const struct task *t)
 		rate(t->n_prompt, t->prompt_seconds));
 	fprintf(stderr, "decode: %zu tokens in %.2f s, %.2f tokens/s; ended by %s\n", t->n_done, t->decode_seconds,
 		rate(n_decoded(t), t->decode_seconds), t->stop);
+	weights_print(stderr, &m, 1);
 	if (getrusage(RUSAGE_SELF, &u) == 0)
 		fprintf(stderr, "peak resident memory %ld MiB\n", u.ru_maxrss / 1024);
 }
@@ -400,6 +404,7 @@ static enum status add_result_text(const struct task *t, cJSON *doc, struct err 
 
 static enum status write_json(struct task *t, struct err *e)
 {
+	const struct model *m = &t->m;
 	cJSON *doc = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(doc, "model", cli_escz(t->model_path));
@@ -421,6 +426,7 @@ static enum status write_json(struct task *t, struct err *e)
 	cJSON_AddNumberToObject(doc, "prompt_tokens_per_second", rate(t->n_prompt, t->prompt_seconds));
 	cJSON_AddNumberToObject(doc, "decode_seconds", t->decode_seconds);
 	cJSON_AddNumberToObject(doc, "decode_tokens_per_second", rate(n_decoded(t), t->decode_seconds));
+	weights_json(doc, &m, 1);
 	if (add_result_text(t, doc, e) != OK) {
 		cJSON_Delete(doc);
 		return e->status;

@@ -331,6 +331,7 @@ enum status forward_layer(struct forward *f, uint32_t layer, struct err *e)
 {
 	enum status st;
 
+	feed_layer(f, layer);
 	TRY(hyper_pre(f, HYPER_ATTN, layer, e));
 	TRY(attention(f, layer, e));
 	TRY(hyper_post(f, e));
@@ -344,6 +345,7 @@ out:
 
 enum status forward_head(struct forward *f, uint32_t from, uint32_t to, struct err *e)
 {
+	feed_layer(f, LAYER_NONE);
 	return hyper_head(f, from, to, e);
 }
 
@@ -355,6 +357,7 @@ enum status forward_logits(struct forward *f, size_t row, size_t n, float *logit
 			    .x_stride = a->n_embd, .y = logits, .y_stride = a->n_vocab };
 	enum status st;
 
+	feed_layer(f, LAYER_NONE);
 	TRY(weight_bind(&w, f->model, ROLE_OUTPUT, LAYER_NONE, e));
 	TRY(linear(&f->engine, &l, e));
 out:

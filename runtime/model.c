@@ -6,7 +6,7 @@
  * for) exists with the shape that the hyper-parameters demand, in a type that can be decoded, so
  * whatever a dimension says is backed by bytes in a file. No tensor data is read here.
  */
-#include "runtime/runtime.h"
+#include "runtime/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,16 +60,12 @@ out:
 /* Binds every tensor once: all that is wrong goes to problems. */
 static void check_tensors(const struct model *m, struct log *problems)
 {
-	struct err e;
-	struct weight w;
-
 	for (size_t i = 0; i < m->wants.n; i++) {
 		const struct want *want = &m->wants.w[i];
 		uint64_t n = role_class(want->role) == CLASS_EXPERTS ? want->shape[0] : 1;
 
 		if (m->is_gguf) {
-			if (weight_bind(&w, m, want->role, want->layer, &e) != OK)
-				log_add(problems, "%s", e.msg);
+			weight_check(m, want, problems);
 			continue;
 		}
 		for (uint64_t k = 0; k < n; k++)
@@ -116,7 +112,9 @@ enum status model_open_part(struct model *m, const char *path, enum model_part p
 			*end = 0;
 			log_add(notes, "%s: %s", path, line);
 		}
+		goto out;
 	}
+	TRY(weights_open(m, e));
 out:
 	log_close(&problems);
 	if (st != OK)
@@ -168,7 +166,7 @@ enum status model_unchanged(const struct model *m, struct err *e)
 
 uint64_t model_header_bytes(const struct model *m)
 {
-	uint64_t n = m->wants.n * sizeof *m->wants.w;
+	uint64_t n = m->wants.n * (sizeof *m->wants.w + sizeof *m->weights) + store_table_bytes(m->store);
 
 	if (m->is_gguf)
 		return n + m->gguf.data_off + m->gguf.n_tensors * sizeof *m->gguf.tensors;
@@ -192,6 +190,9 @@ uint64_t model_tensor_bytes(const struct model *m)
 
 void model_close(struct model *m)
 {
+	store_free(m->store);
+	free(m->weights);
+	free(m->weight_at);
 	wants_close(&m->wants);
 	gguf_close(&m->gguf);
 	file_close(&m->file);

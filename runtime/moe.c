@@ -235,6 +235,7 @@ enum status experts(struct forward *f, uint32_t layer, struct err *e)
 
 	TRY(route(f, layer, e));
 	sort_pairs(f);
+	feed_experts(f, layer);
 	memset(f->y, 0, f->n_tok * a->n_embd * sizeof(float));
 	if (f->engine.official)
 		memset(f->low, 0, f->n_tok * a->n_embd * sizeof(float));

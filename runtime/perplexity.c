@@ -125,38 +125,132 @@ static enum status plan_chunks(struct perplexity_plan *p, const struct model *m,
 	return OK;
 }
 
-enum status perplexity_plan(struct perplexity_plan *p, const struct model *m, unsigned n_threads,
-			    const struct perplexity_options *o, struct err *e)
-{
-	uint64_t row = (uint64_t)m->arch.n_vocab * sizeof(float) * (o->reference ? 2 : 1), one, each, limit;
-	enum status st;
+/* ---- memory: the batch, then weights ---- */
 
-	*p = (struct perplexity_plan){ 0 };
-	if (o->reference)
-		TRY(parity_check(m, o->reference, e));
-	TRY(plan_chunks(p, m, o, e));
-	/* an eighth for logits, the rest for the batch; one row of logits where that is too much */
+enum { WINDOW = 1 << 30 };		/* of weights that are streamed; more helps little */
+
+/* The models whose weights a run takes, NULL where there is none. */
+static void list_models(const struct model *m, const struct perplexity_options *o,
+			const struct model *list[PERPLEXITY_MODELS])
+{
+	list[0] = m;
+	list[1] = o->reference;
+	list[2] = o->mtp;
+	list[3] = o->ref_mtp;
+}
+
+static uint64_t sum_over(const struct model *m, const struct perplexity_options *o,
+			 uint64_t (*bytes)(const struct model *m))
+{
+	const struct model *list[PERPLEXITY_MODELS];
+	uint64_t n = 0;
+
+	list_models(m, o, list);
+	for (int i = 0; i < PERPLEXITY_MODELS; i++)
+		if (list[i] && !u64_add(n, bytes(list[i]), &n))
+			return UINT64_MAX;
+	return n;
+}
+
+/* What weights get of the memory that a batch of one chunk leaves: all that they can take, if a
+ * quarter remains; else they are read once a batch, and batches should be large. */
+static uint64_t reserve(uint64_t least, uint64_t all, uint64_t left)
+{
+	uint64_t window = u64_min(left / 8, WINDOW);
+
+	if (all <= left / 4 * 3)
+		return all;
+	return u64_min(all, window > least ? window : least);
+}
+
+/* Each model its least, then equal shares of the rest, then what others left. */
+static void divide(struct perplexity_plan *p, const struct model *m, const struct perplexity_options *o,
+		   uint64_t budget)
+{
+	const struct model *list[PERPLEXITY_MODELS];
+	uint64_t rest = budget - sum_over(m, o, store_least), n = 0;
+
+	list_models(m, o, list);
+	for (int i = 0; i < PERPLEXITY_MODELS; i++) {
+		p->store[i] = list[i] ? store_least(list[i]) : 0;
+		n += list[i] != NULL;
+	}
+	for (int again = 0; again < 2; again++) {
+		uint64_t part = again ? rest : rest / n;
+
+		for (int i = 0; i < PERPLEXITY_MODELS; i++) {
+			uint64_t more = list[i] ? u64_min(part, store_most(list[i]) - p->store[i]) : 0;
+
+			more = u64_min(more, rest);
+			p->store[i] += more;
+			rest -= more;
+		}
+	}
+}
+
+static enum status too_small(const struct model *m, const struct perplexity_options *o, uint64_t all,
+			     uint64_t least, struct err *e)
+{
+	return err_set(e, ERR_NOMEM, "%s: a chunk of %u tokens %sneeds %llu bytes of memory, --max-memory allows "
+		       "%llu; give it more (%lluM) or a smaller -c (%llu of the bytes are for the weights at work in one "
+		       "layer)", m->path, o->n_ctx, o->reference ? "in two models " : "", (unsigned long long)all,
+		       (unsigned long long)o->max_memory, (unsigned long long)(all / (1 << 20) + 1),
+		       (unsigned long long)least);
+}
+
+/* Memory of one chunk and the least of weights. p->logits_rows: as many as fit an eighth, or one. */
+static uint64_t plan_least(struct perplexity_plan *p, const struct model *m, unsigned n_threads,
+			   const struct perplexity_options *o, uint64_t *one)
+{
+	uint64_t row = (uint64_t)m->arch.n_vocab * sizeof(float) * (o->reference ? 2 : 1);
+	uint64_t least = sum_over(m, o, store_least), all;
+
 	p->logits_rows = u64_min(p->scored * p->n_chunks, o->max_memory / 8 / row);
-	if (p->logits_rows == 0 || memory_for(m, n_threads, o, 1, p->logits_rows) > o->max_memory)
+	*one = memory_for(m, n_threads, o, 1, p->logits_rows);
+	if (p->logits_rows == 0 || !u64_add(*one, least, &all) || all > o->max_memory) {
 		p->logits_rows = 1;
-	one = memory_for(m, n_threads, o, 1, p->logits_rows);
-	if (one > o->max_memory)
-		return err_set(e, ERR_NOMEM, "%s: a chunk of %u tokens %sneeds %llu bytes of memory, --max-memory "
-			       "allows %llu; give it more (%lluM) or a smaller -c", m->path, o->n_ctx,
-			       o->reference ? "in two models " : "",
-			       (unsigned long long)one, (unsigned long long)o->max_memory,
-			       (unsigned long long)(one / (1 << 20) + 1));
+		*one = memory_for(m, n_threads, o, 1, p->logits_rows);
+	}
+	return u64_add(*one, least, &all) ? all : UINT64_MAX;
+}
+
+static enum status plan_memory(struct perplexity_plan *p, const struct model *m, unsigned n_threads,
+			       const struct perplexity_options *o, struct err *e)
+{
+	uint64_t least = sum_over(m, o, store_least), one, all, each, limit, left;
+
+	all = plan_least(p, m, n_threads, o, &one);
+	if (all > o->max_memory)
+		return too_small(m, o, all, least, e);
+	left = o->max_memory - one;
+	left -= reserve(least, sum_over(m, o, store_most), left);
 	each = memory_for(m, n_threads, o, 2, p->logits_rows) - one;
 	limit = UINT32_MAX / (2 + m->arch.n_expert_used) / o->n_ctx;
 	if (o->reference)
 		limit = u64_min(limit, UINT32_MAX / (2 + o->reference->arch.n_expert_used) / o->n_ctx);
-	p->batch = u64_min(p->n_chunks, u64_min(limit, 1 + (o->max_memory - one) / each));
+	p->batch = u64_min(p->n_chunks, u64_min(limit, 1 + left / each));
 	if (p->batch == 0)
 		return err_set(e, ERR_UNSUPPORTED, "%s: a chunk of %u tokens is too large", m->path, o->n_ctx);
 	p->n_batches = u64_div_up(p->n_chunks, p->batch);
 	p->batch = u64_div_up(p->n_chunks, p->n_batches);	/* evenly */
 	p->logits_rows = u64_min(p->logits_rows, p->batch * p->scored);
 	p->memory = memory_for(m, n_threads, o, p->batch, p->logits_rows);
+	divide(p, m, o, o->max_memory - p->memory);
+	for (int i = 0; i < PERPLEXITY_MODELS; i++)
+		p->memory += p->store[i];
+	return OK;
+}
+
+enum status perplexity_plan(struct perplexity_plan *p, const struct model *m, unsigned n_threads,
+			    const struct perplexity_options *o, struct err *e)
+{
+	enum status st;
+
+	*p = (struct perplexity_plan){ 0 };
+	if (o->reference)
+		TRY(parity_check(m, o->reference, e));
+	TRY(plan_chunks(p, m, o, e));
+	TRY(plan_memory(p, m, n_threads, o, e));
 	p->bytes = model_tensor_bytes(m) + (o->reference ? model_tensor_bytes(o->reference) : 0);
 	if (o->mtp && o->mtp->is_gguf)		/* a checkpoint's are among those of its shards */
 		p->bytes += model_tensor_bytes(o->mtp);
@@ -410,21 +504,22 @@ enum status perplexity(struct perplexity_result *r, const struct model *m, struc
 		       const struct perplexity_sink *sink, struct err *e)
 {
 	struct run x = { .o = o, .p = p, .sink = sink, .r = r };
+	const struct model *list[PERPLEXITY_MODELS];
 	unsigned n_results = o->mtp ? 2 : 1;
 	enum status st;
 
 	for (unsigned i = 0; i < n_results; i++)
 		r[i] = (struct perplexity_result){ 0 };
 	TRY(open_run(&x, m, pool, e));
+	list_models(m, o, list);
+	for (int i = 0; i < PERPLEXITY_MODELS; i++)
+		if (list[i])
+			TRY(store_start(list[i], p->store[i], e));
 	for (; x.first_chunk < p->n_chunks; x.first_chunk += p->batch)
 		TRY(run_batch(&x, (uint32_t)u64_min(p->batch, p->n_chunks - x.first_chunk), e));
-	TRY(model_unchanged(m, e));
-	if (o->reference)
-		TRY(model_unchanged(o->reference, e));
-	if (o->mtp)
-		TRY(model_unchanged(o->mtp, e));
-	if (o->ref_mtp)
-		TRY(model_unchanged(o->ref_mtp, e));
+	for (int i = 0; i < PERPLEXITY_MODELS; i++)
+		if (list[i])
+			TRY(model_unchanged(list[i], e));
 	for (unsigned i = 0; i < n_results; i++)
 		finish(&r[i]);
 out:

@@ -120,6 +120,10 @@ struct model {
 	struct arch arch;
 	enum model_part part;
 	struct wants wants;		/* of the trunk, or of the MTP block */
+	struct weight *weights;		/* owned; bound, one a want */
+	uint32_t *weight_at;		/* owned; by layer and role, 1 + index into weights, or 0 */
+	size_t n_weight_at;
+	struct store *store;		/* owned: weights in memory, closed until store_start */
 };
 #define MODEL_NONE ((struct model){ .file = FILE_NONE, .ckpt = CHECKPOINT_NONE })
 /* Reads headers and checks that every tensor of the trunk is there, of the right shape and of a
@@ -139,12 +143,17 @@ void model_close(struct model *m);
 
 /* ---- weights.c: values of one tensor ------------------------------------------------------*/
 
+/* Row-major blocks of a type that codec_decode takes. bytes is borrowed: from the store while it is
+ * held, or from the scratch it was read with until that is used again. */
+struct rows { enum dtype type; const uint8_t *bytes; };
 struct weight {
 	const struct model *model;
 	const struct want *want;
 	const struct gguf_tensor *tensor;	/* NULL for a checkpoint */
 	uint64_t n_matrices, rows, cols;	/* one-dimensional tensors are one row */
 	unsigned parts;				/* source matrices side by side in a row */
+	/* rows [r0, r1) of matrix, held in memory (weight_hold); rows.bytes NULL where none are */
+	struct { size_t unit; uint64_t matrix, r0, r1; struct rows rows; bool done; } held;
 };
 /* Buffers of a reader; zeroed = empty; one thread at a time. */
 struct weight_scratch {
@@ -152,16 +161,15 @@ struct weight_scratch {
 	uint8_t *made;			/* owned: repacked or decoded */
 	float *part;			/* owned: one of several parts of rows, ids */
 	size_t raw_cap, scale_cap, made_cap, part_cap;
+	const struct disk *disk;	/* borrowed; how it reads, NULL for the usual way */
 };
 /* Also checks shape and type against the file, so a bound weight can be read. */
 enum status weight_bind(struct weight *w, const struct model *m, enum role role, uint32_t layer,
 			struct err *e) MUST_USE;
-/* Row-major blocks of a type that codec_decode takes. bytes is borrowed: from the scratch they were
- * read with, until its next use. */
-struct rows { enum dtype type; const uint8_t *bytes; };
 /* Rows [r0, r1) of a matrix, all finite or an error: a GGUF's blocks as they are; of a checkpoint,
  * plain numbers as they are, FP4 as MXFP4, FP8 as BF16 where that holds every value of these rows,
- * and else float32. The same values from a source and its lossless GGUF. Thread-safe. */
+ * and else float32. The same values from a source and its lossless GGUF. Held rows are given where
+ * they lie, others are read into the scratch. Thread-safe. */
 enum status weight_raw(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, struct rows *out,
 		       struct weight_scratch *s, struct err *e) MUST_USE;
 /* The same as exact float32. */
@@ -174,6 +182,41 @@ enum status weight_all(const struct model *m, enum role role, uint32_t layer, fl
 enum status weight_ids(const struct weight *w, uint64_t row, uint32_t *ids, struct weight_scratch *s,
 		       struct err *e) MUST_USE;
 void weight_scratch_close(struct weight_scratch *s);
+enum status weights_open(struct model *m, struct err *e) MUST_USE;	/* model_open's part */
+
+/* ---- store.c: weights in memory, read ahead of the run ----------------------------------------*/
+
+/* Until store_start, and for the tables that are looked up by row (embedding, expert ids), weights
+ * are read where they are used. After it a bounded memory holds matrices, or runs of rows of large
+ * ones; threads of its own read what feed.c says comes next, and what will not be wanted for longest
+ * makes room. No figure depends on any of it. */
+/* Bytes: the least budget that store_start takes, and the one from which on all weights stay. */
+uint64_t store_least(const struct model *m);
+uint64_t store_most(const struct model *m);
+/* budget: of all that the store holds, in bytes. Again: it starts anew, empty; no weight may be held.
+ * ERR_NOMEM, saying what is needed, below store_least. */
+enum status store_start(const struct model *m, uint64_t budget, struct err *e) MUST_USE;
+/* Waits until rows from r0 on are in memory, and holds them there: [r0, *end), *end <= r1. Where
+ * nothing can be held *end is r1 and weight_raw reads. w is the caller's own copy, held by it until
+ * weight_release. From one thread at a time, the one that runs the layers. */
+enum status weight_hold(struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, uint64_t *end,
+			struct err *e) MUST_USE;
+void weight_release(struct weight *w);
+struct store_stats {
+	uint64_t read_bytes;		/* so far, by row as well */
+	uint64_t kept_bytes, budget;	/* in memory now; may be */
+	double wait_seconds;		/* the run waited for a reader */
+	double read_seconds;		/* at least one reader was reading */
+};
+void store_stats(const struct model *m, struct store_stats *st);
+
+/* ---- feed.c: what the run will want next -----------------------------------------------------*/
+
+struct forward;
+/* A layer begins, or with LAYER_NONE the output. */
+void feed_layer(const struct forward *f, uint32_t layer);
+/* Its router has chosen (f->first). */
+void feed_experts(const struct forward *f, uint32_t layer);
 
 /* ---- check.c: what can be known before a long run -----------------------------------------*/
 
@@ -338,7 +381,8 @@ struct session {
 	struct kv kv;
 	bool failed;			/* an error left the state half written */
 };
-/* Room for n_ctx tokens, of which at most n_batch go through the layers together. The model and the
+/* Weights get what max_memory leaves; a second session of the model starts the store anew.
+ * Room for n_ctx tokens, of which at most n_batch go through the layers together. The model and the
  * pool are borrowed until session_close. ERR_UNSUPPORTED for a context beyond the model's, ERR_NOMEM,
  * saying what is needed, where that is more than max_memory bytes. */
 enum status session_open(struct session *s, const struct model *m, struct pool *pool, uint32_t n_ctx,
@@ -410,12 +454,15 @@ struct perplexity_options {
 /* White-space separated decimal ids, each below n_vocab. *ids is owned by the caller. */
 enum status perplexity_read_ids(const char *text, size_t n, uint32_t n_vocab, const char *path, uint32_t **ids,
 				uint64_t *n_ids, struct err *e) MUST_USE;
+enum { PERPLEXITY_MODELS = 4 };
 /* How the work divides; all of it is known before a weight is read. */
 struct perplexity_plan {
 	uint64_t n_chunks, n_left_over;	/* whole chunks that are scored; ids after them */
 	uint64_t first, scored;		/* first scored position of a chunk, and how many */
 	uint64_t batch, n_batches;	/* chunks a batch; weights are read once a batch */
-	uint64_t logits_rows, memory;
+	uint64_t logits_rows;
+	uint64_t store[PERPLEXITY_MODELS];	/* bytes for weights: of the model, the reference, MTP blocks */
+	uint64_t memory;		/* all of it, these included */
 	uint64_t bytes;			/* of weights passed, for progress */
 };
 struct perplexity_row {

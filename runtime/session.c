@@ -13,26 +13,30 @@ uint64_t session_bytes(const struct arch *a, uint32_t n_ctx, uint32_t n_batch, u
 	return u64_add(sum, batch, &sum) ? sum : UINT64_MAX;
 }
 
+/* *weights: what is left for the store. */
 static enum status check_memory(const struct model *m, unsigned n_threads, uint32_t n_ctx, uint32_t n_batch,
-				uint64_t max_memory, struct err *e)
+				uint64_t max_memory, uint64_t *weights, struct err *e)
 {
 	uint64_t sum = session_bytes(&m->arch, n_ctx, n_batch, n_threads);
-	uint64_t rest = model_header_bytes(m) + engine_bytes(n_threads, &m->wants);
+	uint64_t rest = model_header_bytes(m) + engine_bytes(n_threads, &m->wants), least = store_least(m);
 
-	if (!u64_add(sum, rest, &sum))
+	if (!u64_add(sum, rest, &sum) || !u64_add(sum, least, &sum))
 		sum = UINT64_MAX;
+	*weights = u64_min(max_memory - (sum - least), store_most(m));
 	if (sum <= max_memory)
 		return OK;
 	return err_set(e, ERR_NOMEM, "%s: a context of %u tokens in batches of %u needs %llu bytes of memory "
-		       "(%llu for the context), --max-memory allows %llu; give it more (%lluM) or a smaller "
-		       "context or batch", m->path, n_ctx, n_batch, (unsigned long long)sum,
-		       (unsigned long long)kv_bytes(&m->arch, n_ctx), (unsigned long long)max_memory,
+		       "(%llu for the context, %llu for the weights at work in a layer), --max-memory allows %llu; "
+		       "give it more (%lluM) or a smaller context or batch", m->path, n_ctx, n_batch,
+		       (unsigned long long)sum, (unsigned long long)kv_bytes(&m->arch, n_ctx),
+		       (unsigned long long)least, (unsigned long long)max_memory,
 		       (unsigned long long)(sum / (1 << 20) + 1));
 }
 
 enum status session_open(struct session *s, const struct model *m, struct pool *pool, uint32_t n_ctx,
 			 uint32_t n_batch, uint64_t max_memory, bool official, struct err *e)
 {
+	uint64_t weights;
 	enum status st;
 
 	*s = (struct session){ 0 };
@@ -43,7 +47,8 @@ enum status session_open(struct session *s, const struct model *m, struct pool *
 		return err_set(e, ERR_UNSUPPORTED, "%s: a context of %u tokens; the model has %u", m->path,
 			       n_ctx, m->arch.n_ctx);
 	n_batch = n_batch < n_ctx ? n_batch : n_ctx;
-	TRY(check_memory(m, pool->n, n_ctx, n_batch, max_memory, e));
+	TRY(check_memory(m, pool->n, n_ctx, n_batch, max_memory, &weights, e));
+	TRY(store_start(m, weights, e));
 	TRY(kv_open(&s->kv, &m->arch, n_ctx, e));
 	TRY(forward_open_past(&s->f, m, pool, &s->kv, n_batch, e));
 	s->f.engine.official = official;

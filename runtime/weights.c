@@ -6,10 +6,11 @@
  * beyond the numbers stored there. Reading is by pread into the caller's scratch, so any number
  * of threads may read one weight.
  */
-#include "runtime/runtime.h"
+#include "runtime/store.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static enum status misfit(const struct want *w, const struct gguf_tensor *t, struct err *e)
 {
@@ -40,16 +41,10 @@ static enum status check_gguf(const struct weight *w, struct err *e)
 	return OK;
 }
 
-enum status weight_bind(struct weight *w, const struct model *m, enum role role, uint32_t layer,
-			struct err *e)
+static enum status bind(struct weight *w, const struct model *m, const struct want *want, struct err *e)
 {
-	const struct want *want = wants_find(&m->wants, role, layer);
-	unsigned first;
+	unsigned first = role_class(want->role) == CLASS_EXPERTS ? 1 : 0;
 
-	if (!want)
-		return err_set(e, ERR_FORMAT, "%s: no such tensor in this architecture (role %d, layer %u)",
-			       m->path, (int)role, layer);
-	first = role_class(role) == CLASS_EXPERTS ? 1 : 0;
 	*w = (struct weight){ .model = m, .want = want, .n_matrices = first ? want->shape[0] : 1,
 			      .rows = want->n_dims - first > 1 ? want->shape[first] : 1,
 			      .cols = want->shape[want->n_dims - 1], .parts = want_parts(want) };
@@ -61,16 +56,84 @@ enum status weight_bind(struct weight *w, const struct model *m, enum role role,
 	return check_gguf(w, e);
 }
 
+void weight_check(const struct model *m, const struct want *want, struct log *problems)
+{
+	struct weight w;
+	struct err e;
+
+	if (bind(&w, m, want, &e) != OK)
+		log_add(problems, "%s", e.msg);
+}
+
+static size_t slot_of(enum role role, uint32_t layer)
+{
+	return (layer == LAYER_NONE ? 0 : (size_t)layer + 1) * ROLE_COUNT + (size_t)role;
+}
+
+size_t weight_index(const struct model *m, enum role role, uint32_t layer)
+{
+	size_t at = slot_of(role, layer);
+
+	return at < m->n_weight_at && m->weight_at[at] ? m->weight_at[at] - 1 : SIZE_MAX;
+}
+
+enum status weight_bind(struct weight *w, const struct model *m, enum role role, uint32_t layer,
+			struct err *e)
+{
+	size_t i = weight_index(m, role, layer);
+
+	if (i == SIZE_MAX)
+		return err_set(e, ERR_FORMAT, "%s: no such tensor in this architecture (role %d, layer %u)",
+			       m->path, (int)role, layer);
+	*w = m->weights[i];
+	return OK;
+}
+
+/* ---- buffers ---- */
+
+uint8_t *pages_new(size_t n)
+{
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	(void)madvise(p, n, MADV_HUGEPAGE);	/* fewer misses of address translation; a hint only */
+	return p;
+}
+
+void pages_free(uint8_t *p, size_t n)
+{
+	if (p)
+		(void)munmap(p, n);
+}
+
+/* At least want bytes; what was there is lost. */
 static enum status room(uint8_t **p, size_t *cap, uint64_t want, struct err *e)
 {
-	void *q = *p;
+	if (want <= *cap)
+		return OK;
+	pages_free(*p, *cap);
+	*p = NULL;
+	*cap = 0;
+	if (!u64_round_up(want, DISK_ALIGN, &want) || want > SIZE_MAX || !(*p = pages_new((size_t)want)))
+		return err_set(e, ERR_NOMEM, "no memory for %llu bytes of a weight's rows", (unsigned long long)want);
+	*cap = (size_t)want;
+	return OK;
+}
+
+/* n bytes at off of file number i, into a buffer of s. */
+static enum status read_bytes(const struct weight *w, size_t i, uint64_t off, uint64_t n, uint8_t **buf,
+			      size_t *cap, const uint8_t **at, const struct weight_scratch *s, struct err *e)
+{
+	const struct model *m = w->model;
 	enum status st;
 
-	if (want > SIZE_MAX)
-		return err_set(e, ERR_NOMEM, "a row is too large");
-	st = mem_grow(&q, cap, (size_t)want, 1, "rows of a weight", e);
-	*p = q;
-	return st;
+	TRY(room(buf, cap, n + 2 * DISK_ALIGN, e));
+	TRY(disk_read(s->disk, i, m->is_gguf ? &m->file : &m->ckpt.files[i].file, *buf, (size_t)n, off, at, e));
+	store_count(m->store, n);
+	return OK;
+out:
+	return err_wrap(e, "tensor %s", w->want->name);
 }
 
 static enum status not_finite(const struct weight *w, uint64_t matrix, uint64_t element, const char *what,
@@ -87,44 +150,35 @@ static enum status gguf_rows(const struct weight *w, uint64_t row, uint64_t n_ro
 {
 	const struct gguf_tensor *t = w->tensor;
 	uint64_t at, bytes;
-	enum status st;
 
 	if (!dtype_bytes(t->dtype, row, w->cols, &at) || !dtype_bytes(t->dtype, n_rows, w->cols, &bytes) ||
 	    at > t->bytes || bytes > t->bytes - at)
 		return err_set(e, ERR_FORMAT, "%s: rows are no whole blocks of %s (tensor %s)", w->model->path,
 			       dtype_info(t->dtype)->name, w->want->name);
-	TRY(room(&s->raw, &s->raw_cap, bytes, e));
-	TRY(file_read(&w->model->file, s->raw, (size_t)bytes, t->off + at, e));
-	*out = (struct rows){ t->dtype, s->raw };
-	return OK;
-out:
-	return err_wrap(e, "tensor %s", w->want->name);
+	out->type = t->dtype;
+	return read_bytes(w, 0, t->off + at, bytes, &s->raw, &s->raw_cap, &out->bytes, s, e);
 }
 
 /* Reads the bytes of rows [r0, r1) of a bound source matrix and describes them as a run. */
 static enum status source_rows(const struct weight *w, const struct source_matrix *m, uint64_t e0, uint64_t e1,
 			       struct source_run *run, struct weight_scratch *s, struct err *e)
 {
-	const struct source_file *files = w->model->ckpt.files;
+	const uint8_t *weight, *scale = NULL;
 	uint64_t b0, b1, s0, s1, size;
 	enum status st;
 
 	source_weight_range(&m->l, e0, e1, &b0, &b1);
 	source_scale_range(&m->l, e0, e1, &s0, &s1);
-	TRY(room(&s->raw, &s->raw_cap, b1 - b0, e));
-	TRY(file_read(&files[m->weight->shard].file, s->raw, (size_t)(b1 - b0),
-		      m->weight->off + m->weight_off + b0, e));
+	TRY(read_bytes(w, m->weight->shard, m->weight->off + m->weight_off + b0, b1 - b0, &s->raw, &s->raw_cap,
+		       &weight, s, e));
 	if (m->scale) {
 		size = dtype_info(m->l.scale_type)->bytes;
-		TRY(room(&s->scale, &s->scale_cap, (s1 - s0) * size, e));
-		TRY(file_read(&files[m->scale->shard].file, s->scale, (size_t)((s1 - s0) * size),
-			      m->scale->off + m->scale_off + s0 * size, e));
+		TRY(read_bytes(w, m->scale->shard, m->scale->off + m->scale_off + s0 * size, (s1 - s0) * size,
+			       &s->scale, &s->scale_cap, &scale, s, e));
 	}
-	*run = (struct source_run){ .l = &m->l, .weight = s->raw, .scale = s->scale,
-				    .e0 = e0, .e1 = e1, .s0 = s0 };
-	return OK;
+	*run = (struct source_run){ .l = &m->l, .weight = weight, .scale = scale, .e0 = e0, .e1 = e1, .s0 = s0 };
 out:
-	return err_wrap(e, "tensor %s", w->want->name);
+	return st;
 }
 
 static enum status bind_source(const struct weight *w, uint64_t matrix, unsigned part,
@@ -140,28 +194,29 @@ static enum status bind_source(const struct weight *w, uint64_t matrix, unsigned
 	return found ? OK : e->status;
 }
 
-/* The GGUF type that rows of this layout are given as, first choice. */
+/* The GGUF type that rows of this layout are given as, first choice: only powers of two scale FP8
+ * to numbers that BF16 holds. */
 static enum dtype raw_type(const struct source_layout *l)
 {
 	if (l->kind == SOURCE_PLAIN)
 		return l->type;
 	if (l->kind == SOURCE_FP8)
-		return DT_BF16;
+		return l->scale_type == DT_F8_E8M0 ? DT_BF16 : DT_F32;
 	return transfer_is_exact(l, DT_MXFP4) ? DT_MXFP4 : DT_F32;
 }
 
-/* A run to s->made. FP8 that BF16 cannot hold goes to float32, as does FP4 in odd blocks. */
-static struct fault make_rows(const struct source_run *run, enum dtype *type, uint8_t *made)
+static enum status make(const struct source_run *run, enum dtype type, struct fault *fault,
+			struct weight_scratch *s, struct err *e)
 {
-	struct fault fault = { FAULT_INEXACT, run->e0 };
+	uint64_t bytes;
+	enum status st;
 
-	if (*type != DT_F32)
-		fault = transfer(run, *type, made, NULL);
-	if (fault.kind == FAULT_INEXACT) {
-		*type = DT_F32;
-		fault = source_decode(run, (float *)(void *)made);
-	}
-	return fault;
+	if (!dtype_bytes(type, 1, run->e1 - run->e0, &bytes))
+		return err_set(e, ERR_FORMAT, "rows are no whole blocks of %s", dtype_info(type)->name);
+	TRY(room(&s->made, &s->made_cap, bytes, e));
+	*fault = type == DT_F32 ? source_decode(run, (float *)(void *)s->made) : transfer(run, type, s->made, NULL);
+out:
+	return st;
 }
 
 static enum status source_raw(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1,
@@ -174,11 +229,14 @@ static enum status source_raw(const struct weight *w, uint64_t matrix, uint64_t 
 
 	TRY(bind_source(w, matrix, 0, &m, e));
 	TRY(source_rows(w, &m, r0 * w->cols, r1 * w->cols, &run, s, e));
-	*out = (struct rows){ raw_type(&m.l), s->raw };
+	*out = (struct rows){ raw_type(&m.l), run.weight };
 	if (m.l.kind == SOURCE_PLAIN)
 		return OK;
-	TRY(room(&s->made, &s->made_cap, (r1 - r0) * w->cols * sizeof(float), e));
-	fault = make_rows(&run, &out->type, s->made);
+	TRY(make(&run, out->type, &fault, s, e));
+	if (fault.kind == FAULT_INEXACT) {	/* a scale at the end of the range */
+		out->type = DT_F32;
+		TRY(make(&run, out->type, &fault, s, e));
+	}
 	out->bytes = s->made;
 	if (fault.kind != FAULT_NONE)
 		st = not_finite(w, matrix, fault.element, fault_text(fault.kind), e);
@@ -217,8 +275,8 @@ out:
 	return st;
 }
 
-enum status weight_raw(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, struct rows *out,
-		       struct weight_scratch *s, struct err *e)
+enum status weight_fetch(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, struct rows *out,
+			 struct weight_scratch *s, struct err *e)
 {
 	size_t n = (size_t)((r1 - r0) * w->cols), bad;
 	enum status st;
@@ -234,6 +292,38 @@ enum status weight_raw(const struct weight *w, uint64_t matrix, uint64_t r0, uin
 		return not_finite(w, matrix, r0 * w->cols + bad, "a value that is not finite", e);
 out:
 	return st;
+}
+
+enum status weight_kept(const struct weight *w, uint64_t matrix, uint64_t n_rows, uint64_t *bytes, bool *made,
+			struct err *e)
+{
+	enum dtype type = w->tensor ? w->tensor->dtype : DT_F32;
+	struct source_matrix m;
+	enum status st = OK;
+
+	*made = w->parts > 1;
+	if (!w->tensor && w->parts == 1) {
+		TRY(bind_source(w, matrix, 0, &m, e));
+		type = raw_type(&m.l);
+		*made = m.l.kind != SOURCE_PLAIN;
+	}
+	if (!dtype_bytes(type, n_rows, w->cols, bytes))
+		st = err_set(e, ERR_FORMAT, "%s: rows are no whole blocks of %s (tensor %s)", w->model->path,
+			     dtype_info(type)->name, w->want->name);
+out:
+	return st;
+}
+
+enum status weight_raw(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, struct rows *out,
+		       struct weight_scratch *s, struct err *e)
+{
+	uint64_t skip;
+
+	if (!w->held.rows.bytes || matrix != w->held.matrix || r0 < w->held.r0 || r1 > w->held.r1 ||
+	    !dtype_bytes(w->held.rows.type, r0 - w->held.r0, w->cols, &skip))
+		return weight_fetch(w, matrix, r0, r1, out, s, e);
+	*out = (struct rows){ w->held.rows.type, w->held.rows.bytes + skip };
+	return OK;
 }
 
 enum status weight_rows(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, float *out,
@@ -257,7 +347,13 @@ enum status weight_all(const struct model *m, enum role role, uint32_t layer, fl
 	if (w.rows * w.cols != n || w.n_matrices != 1)
 		return err_set(e, ERR_FORMAT, "%s: %llu values where %llu belong (tensor %s)", m->path,
 			       (unsigned long long)(w.rows * w.cols), (unsigned long long)n, w.want->name);
-	TRY(weight_rows(&w, 0, 0, w.rows, out, s, e));
+	for (uint64_t r = 0, end; r < w.rows; r = end) {
+		TRY(weight_hold(&w, 0, r, w.rows, &end, e));
+		st = weight_rows(&w, 0, r, end, out + r * w.cols, s, e);
+		weight_release(&w);
+		if (st != OK)
+			break;
+	}
 out:
 	return st;
 }
@@ -266,12 +362,12 @@ static enum status gguf_ids(const struct weight *w, uint64_t row, uint32_t *ids,
 			    struct err *e)
 {
 	uint64_t bytes = w->cols * 4;
+	const uint8_t *at;
 	enum status st;
 
-	TRY(room(&s->raw, &s->raw_cap, bytes, e));
-	TRY(file_read(&w->model->file, s->raw, (size_t)bytes, w->tensor->off + row * bytes, e));
+	TRY(read_bytes(w, 0, w->tensor->off + row * bytes, bytes, &s->raw, &s->raw_cap, &at, s, e));
 	for (size_t i = 0; i < w->cols; i++) {
-		ids[i] = (uint32_t)load_le(s->raw + 4 * i, 4);
+		ids[i] = (uint32_t)load_le(at + 4 * i, 4);
 		if (ids[i] >= w->model->arch.n_expert)
 			return not_finite(w, 0, row * w->cols + i, fault_text(FAULT_RANGE), e);
 		for (size_t k = 0; k < i; k++)
@@ -308,9 +404,31 @@ out:
 
 void weight_scratch_close(struct weight_scratch *s)
 {
-	free(s->raw);
-	free(s->scale);
-	free(s->made);
+	pages_free(s->raw, s->raw_cap);
+	pages_free(s->scale, s->scale_cap);
+	pages_free(s->made, s->made_cap);
 	free(s->part);
 	*s = (struct weight_scratch){ 0 };
+}
+
+/* ---- all of a model ---- */
+
+enum status weights_open(struct model *m, struct err *e)
+{
+	enum status st = OK;
+
+	m->n_weight_at = ((size_t)m->arch.n_layer + 2) * ROLE_COUNT;
+	m->weight_at = mem_new(m->n_weight_at, sizeof *m->weight_at, "the table of weights", e);
+	m->weights = mem_new(m->wants.n, sizeof *m->weights, "the table of weights", e);
+	if (!m->weight_at || !m->weights)
+		return e->status;
+	for (size_t i = 0; i < m->wants.n; i++) {
+		const struct want *want = &m->wants.w[i];
+
+		TRY(bind(&m->weights[i], m, want, e));
+		m->weight_at[slot_of(want->role, want->layer)] = (uint32_t)i + 1;
+	}
+	TRY(store_new(&m->store, m, STORE_PIECE, e));
+out:
+	return st;
 }

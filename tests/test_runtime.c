@@ -14,7 +14,7 @@
 
 /* ---- running them ---- */
 
-struct answer { struct perplexity_row rows[N_IDS]; size_t n; struct perplexity_result r; uint64_t batch, memory; };
+struct answer { struct perplexity_row rows[N_IDS]; size_t n; struct perplexity_result r; uint64_t batch, memory, weights; };
 
 static enum status keep_row(void *ctx, const struct perplexity_row *r, struct err *e)
 {
@@ -55,6 +55,7 @@ static enum status ask(struct answer *out, const struct made *m, const char *pat
 	TRY(perplexity_plan(&plan, &model, pool.n, &o, e));
 	out->batch = plan.batch;
 	out->memory = plan.memory;
+	out->weights = plan.store[0];
 	TRY(perplexity(&out->r, &model, &pool, &o, &plan, &sink, e));
 out:
 	pool_close(&pool);
@@ -117,9 +118,9 @@ static void figures_do_not_depend_on_threads_batches_or_form(void)
 		CHECKF(ask(&other, m, m->gguf, how, &e) == OK, "%s", e.msg);
 		same_rows(&one, &other, "threads");
 		how.threads = 1;
-		how.max_memory = one.memory - 1;
+		how.max_memory = one.memory - one.weights;	/* what remains is for both */
 		CHECKF(ask(&other, m, m->ckpt, how, &e) == OK, "%s", e.msg);
-		CHECKF(other.batch == 2, "batch %llu", (unsigned long long)other.batch);
+		CHECKF(other.batch < 4, "batch %llu", (unsigned long long)other.batch);
 		same_rows(&one, &other, "batches");
 	}
 }
