@@ -278,7 +278,7 @@ static void reads_past_the_cache_are_the_files(void)
 	for (size_t i = 0; i < SIZE; i++)
 		want[i] = (uint8_t)(hash((uint32_t)i) >> 8);
 	write_file(path, want, SIZE, "", 0);
-	CHECK(file_open(&f, AT_FDCWD, path, true, path, &e) == OK && disk_open(&d, list, 1, true, &e) == OK && buf);
+	CHECK(file_open(&f, AT_FDCWD, path, true, path, &e) == OK && disk_open(&d, list, 1, &e) == OK && buf);
 	for (int i = 0; i < 300; i++) {
 		uint64_t off = (r = hash(r)) % SIZE, n = 1 + (r = hash(r)) % (SIZE - off);
 
