@@ -40,7 +40,7 @@ static enum status check_memory(const struct model *m, unsigned n_threads, uint3
 enum status session_open(struct session *s, const struct model *m, struct pool *pool, uint32_t n_ctx,
 			 uint32_t n_batch, uint64_t max_memory, bool official, struct err *e)
 {
-	uint64_t weights;
+	uint64_t weights = 0;
 	enum status st;
 
 	*s = (struct session){ 0 };
