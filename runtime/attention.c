@@ -127,24 +127,6 @@ static void rows_seen(const struct attend *g, size_t t, struct seen seen[RUNS], 
 	seen[COMPRESSED] = (struct seen){ rows, visible };
 }
 
-/* Scores of one head to weights: exp(s - top) / (sum + exp(sink - top)), the sum in double. */
-static void weigh(float *score, size_t n, double scale, double sink)
-{
-	double top = sink, sum;
-
-	for (size_t i = 0; i < n; i++)
-		top = (double)score[i] * scale > top ? (double)score[i] * scale : top;
-	sum = exp(sink - top);
-	for (size_t i = 0; i < n; i++) {
-		double p = exp((double)score[i] * scale - top);
-
-		sum += p;
-		score[i] = (float)p;
-	}
-	for (size_t i = 0; i < n; i++)
-		score[i] = (float)((double)score[i] / sum);
-}
-
 /* The official order: the weights are rounded to bf16 before they are divided by their sum, which
  * is returned for the output; the sink is left out of the maximum. dot has room for all. */
 static double weigh_official(const float *q, size_t d, const struct seen seen[RUNS], double *dot, float *weight,
@@ -232,14 +214,12 @@ static void attend_f32(const struct attend *g, const struct seen seen[RUNS], flo
 		if (m.rows)
 			ops_matmul(&m);
 	}
-	for (size_t h = 0; h < heads; h++) {
-		float *out = q + h * d, *w = score + h * n_seen;
-
-		weigh(w, n_seen, scale, (double)g->sinks[first + h]);
-		memset(out, 0, d * sizeof(float));
-		for (int s = 0; s < RUNS; w += seen[s++].n)
-			ops_mix(out, d, seen[s].rows, w, seen[s].n);
-	}
+	for (size_t h = 0; h < heads; h++)
+		ops_softmax(score + h * n_seen, n_seen, scale, (double)g->sinks[first + h]);
+	memset(q, 0, heads * d * sizeof(float));
+	done = 0;
+	for (int s = 0; s < RUNS; done += seen[s++].n)	/* a row that is read serves all heads */
+		ops_mix_heads(q, heads, d, seen[s].rows, score + done, n_seen, seen[s].n);
 }
 
 /* Heads [first, first + heads) of the group, of token t: queries to outputs. */

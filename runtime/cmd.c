@@ -171,9 +171,9 @@ static void print_head(const struct task *t)
 	else
 		fprintf(to, "bos: token %u in place of the first of each chunk\n", t->o.bos);
 	if (t->c.verbose)
-		fprintf(to, "batches: %llu of up to %llu chunks, %u threads, %llu MiB of memory\n",
+		fprintf(to, "batches: %llu of up to %llu chunks, %u threads, %s kernels, %llu MiB of memory\n",
 			(unsigned long long)p->n_batches, (unsigned long long)p->batch, t->c.threads,
-			(unsigned long long)(p->memory + (1 << 20) - 1) >> 20);
+			kernels_name(), (unsigned long long)(p->memory + (1 << 20) - 1) >> 20);
 	fflush(to);
 }
 
@@ -470,6 +470,7 @@ static enum status measure(struct task *t, struct err *e)
 	struct pool pool = { 0 };
 	enum status st;
 
+	TRY(kernels_init(e));
 	TRY(pool_open(&pool, t->c.threads, e));
 	TRY(perplexity_plan(&t->plan, &t->m, pool.n, &t->o, e));
 	TRY(check_models(t, e));

@@ -73,6 +73,26 @@ static float pool_channel(const struct compression *p, size_t seq, size_t b, siz
 	return pooled(gate, value, n);
 }
 
+/* A row of block b in float32, all channels at a time. */
+static void pool_row(const struct compression *p, size_t seq, size_t b, float *row)
+{
+	bool overlap = ratio_overlaps(p->ratio);
+	const float *gate[MAX_POOLED], *value[MAX_POOLED], *bias[MAX_POOLED];
+	size_t n = 0, start = p->f->pos;
+
+	for (int half = overlap && b > 0 ? 0 : 1; half < 2; half++)
+		for (size_t i = 0; i < p->ratio; i++, n++) {
+			size_t pos = (b + (size_t)half - 1) * p->ratio + i, ch = overlap && half ? p->d : 0;
+			const struct products *from = pos >= start ? &p->fresh : &p->past;
+			size_t at = pos >= start ? seq * p->f->n_new + pos - start : pos - p->first;
+
+			gate[n] = from->gate + at * p->wide + ch;
+			value[n] = from->up + at * p->wide + ch;
+			bias[n] = p->ape + i * p->wide + ch;
+		}
+	ops_pool(row, p->d, n, gate, bias, value);
+}
+
 static void compress_task(void *ctx, unsigned i, unsigned n)
 {
 	const struct compression *p = ctx;
@@ -86,8 +106,10 @@ static void compress_task(void *ctx, unsigned i, unsigned n)
 		size_t seq = k / p->n_new, b = p->from + k % p->n_new;
 		float *row = p->rows + (seq * p->n_blocks + b) * p->d;
 
-		for (size_t c = 0; c < p->d; c++)
+		for (size_t c = 0; c < p->d && official; c++)
 			row[c] = pool_channel(p, seq, b, c);
+		if (!official)
+			pool_row(p, seq, b, row);
 		round_row(row, p->d, official);
 		ops_rms_norm(row, row, p->norm, p->d, (double)f->arch->rms_eps);
 		round_row(row, p->d, official);

@@ -197,36 +197,38 @@ static float back_wide(double own, const double *comb, const float *old, size_t 
 }
 
 /* new[k] = post[k] y + sum over j of comb[j][k] old[j], one channel at a time */
+static void spread_official(float *stream, size_t d, size_t s, const float *y, const double *post,
+			    const double *comb)
+{
+	for (size_t c = 0; c < d; c++) {
+		float old[HYPER_MAX];
+
+		for (size_t j = 0; j < s; j++)
+			old[j] = stream[j * d + c];
+		for (size_t k = 0; k < s; k++)
+			stream[k * d + c] = back_wide(post[k] * (double)y[c], comb + k, old, s);
+	}
+}
+
 static void post_task(void *ctx, unsigned i, unsigned n)
 {
 	struct forward *f = ctx;
 	size_t from, to, d = f->arch->n_embd, s = f->arch->n_hc;
-	bool official = f->engine.official;
 
 	pool_share(f->n_tok, i, n, &from, &to);
 	for (size_t t = from; t < to; t++) {
-		float *stream = f->stream + t * s * d;
-		const float *y = f->y + t * d;
+		float *stream = f->stream + t * s * d, part[HYPER_MAX], whole[HYPER_MAX * HYPER_MAX];
 		const double *post = f->post + t * s, *comb = f->comb + t * s * s;
 
-		for (size_t c = 0; c < d; c++) {
-			float old[HYPER_MAX];
-
-			for (size_t j = 0; j < s; j++)
-				old[j] = stream[j * d + c];
-			for (size_t k = 0; k < s; k++) {
-				float sum = (float)post[k] * y[c];
-
-				if (official) {
-					stream[k * d + c] = back_wide(post[k] * (double)y[c],
-								      comb + k, old, s);
-					continue;
-				}
-				for (size_t j = 0; j < s; j++)
-					sum += (float)comb[j * s + k] * old[j];
-				stream[k * d + c] = sum;
-			}
+		if (f->engine.official) {
+			spread_official(stream, d, s, f->y + t * d, post, comb);
+			continue;
 		}
+		for (size_t k = 0; k < s; k++)
+			part[k] = (float)post[k];
+		for (size_t k = 0; k < s * s; k++)
+			whole[k] = (float)comb[k];
+		ops_spread(stream, d, s, f->y + t * d, part, whole);
 	}
 }
 

@@ -2,13 +2,14 @@
  *
  * linear.c - products of activations with weights that are streamed from the file.
  *
- * Each thread takes a fixed share of the rows, decodes a tile of them at a time and multiplies it
- * with every token, so that a weight is read and decoded once a batch whatever its size, and the
- * memory for it is a tile a thread. With official activations the input of a quantized matrix is
+ * Each thread takes a fixed share of the rows and multiplies a tile of them at a time, as they are in
+ * the file, with every token (product.c), so that a weight is read once a batch whatever its size, and
+ * the memory for it is a tile a thread. With official activations the input of a quantized matrix is
  * rounded first (again, where several products share it: that changes nothing), and outputs after;
  * what is not rounded (hyper-connections, router, compressor) has low parts besides, as the roundings
  * that follow make a step of a last bit.
  */
+#include "runtime/kernels.h"
 #include "runtime/layer.h"
 
 #include <stdlib.h>
@@ -16,6 +17,8 @@
 enum status engine_open(struct engine *g, struct pool *pool, struct err *e)
 {
 	*g = (struct engine){ .pool = pool };
+	if (kernels_init(e) != OK)
+		return e->status;
 	g->lanes = mem_new(pool->n, sizeof *g->lanes, "the threads' buffers", e);
 	return g->lanes ? OK : e->status;
 }
@@ -47,13 +50,6 @@ enum status engine_run(struct engine *g, void (*task)(void *ctx, unsigned i, uns
 	return OK;
 }
 
-static uint64_t tile_rows(uint64_t cols)
-{
-	uint64_t n = TILE_FLOATS / cols;
-
-	return n < 2 ? 2 : n & ~(uint64_t)1;
-}
-
 struct job { struct engine *g; const struct linear *l; enum product product; };
 
 static void round_task(void *ctx, unsigned i, unsigned n)
@@ -81,38 +77,59 @@ static void product_pairs(const struct matmul *m, float *y_low)
 		}
 }
 
+/* Rows [r0, r1) of the matrix by all tokens, with official activations: lanes in double. */
+static enum status multiply_wide(const struct job *j, uint64_t r0, uint64_t r1, struct lane *lane)
+{
+	const struct linear *l = j->l;
+	struct matmul m = { .w = lane->tile, .rows = (size_t)(r1 - r0), .cols = (size_t)l->w->cols,
+			    .x = j->product == PRODUCT_QUANTIZED ? l->rounded : l->x, .n = l->n,
+			    .x_stride = l->x_stride, .y = l->y + r0, .y_stride = l->y_stride, .wide = true };
+	enum status st;
+
+	TRY(weight_rows(l->w, l->matrix, l->row0 + r0, l->row0 + r1, lane->tile, &lane->scratch, &lane->err));
+	if (l->y_low)
+		product_pairs(&m, l->y_low + r0);
+	else
+		ops_matmul(&m);
+	for (size_t t = 0; t < m.n && j->product != PRODUCT_F32; t++)
+		round_bf16_run(m.y + t * m.y_stride, m.rows);
+out:
+	return st;
+}
+
+static enum status multiply(const struct job *j, uint64_t r0, uint64_t r1, struct lane *lane)
+{
+	const struct linear *l = j->l;
+	struct raw_product p = { .n_rows = (size_t)(r1 - r0), .cols = (size_t)l->w->cols, .x = l->x, .n = l->n,
+				 .x_stride = l->x_stride, .y = l->y + r0, .y_stride = l->y_stride };
+	struct rows rows;
+	enum status st;
+
+	if (j->g->official)
+		return multiply_wide(j, r0, r1, lane);
+	TRY(weight_raw(l->w, l->matrix, l->row0 + r0, l->row0 + r1, &rows, &lane->scratch, &lane->err));
+	p.type = rows.type;
+	p.rows = rows.bytes;
+	product_by(kernels(), &p, lane->tile);
+out:
+	return st;
+}
+
 static void linear_task(void *ctx, unsigned i, unsigned n)
 {
 	const struct job *j = ctx;
-	const struct linear *l = j->l;
 	struct lane *lane = &j->g->lanes[i];
-	uint64_t cols = l->w->cols, step = tile_rows(cols);
-	size_t from, to;
+	size_t from, to, cols = (size_t)j->l->w->cols, step = product_rows(cols);
 	void *p = lane->tile;
 
-	pool_share((size_t)l->n_rows, i, n, &from, &to);
+	pool_share((size_t)j->l->n_rows, i, n, &from, &to);
 	if (from == to)
 		return;
-	lane->status = mem_grow(&p, &lane->tile_cap, (size_t)(u64_min(step, to - from) * cols),
-				sizeof(float), "a tile of weights", &lane->err);
+	lane->status = mem_grow(&p, &lane->tile_cap, product_room(cols), sizeof(float),
+				"a tile of weights", &lane->err);
 	lane->tile = p;
-	for (uint64_t r = from; r < to && lane->status == OK; r += step) {
-		uint64_t end = u64_min(to, r + step);
-		struct matmul m = { .w = lane->tile, .rows = (size_t)(end - r), .cols = (size_t)cols,
-				    .x = j->product == PRODUCT_QUANTIZED ? l->rounded : l->x, .n = l->n, .x_stride = l->x_stride,
-				    .y = l->y + r, .y_stride = l->y_stride, .wide = j->g->official };
-
-		lane->status = weight_rows(l->w, l->matrix, l->row0 + r, l->row0 + end, lane->tile,
-					   &lane->scratch, &lane->err);
-		if (lane->status != OK)
-			break;
-		if (l->y_low && j->g->official)
-			product_pairs(&m, l->y_low + r);
-		else
-			ops_matmul(&m);
-		for (size_t t = 0; t < m.n && j->product != PRODUCT_F32; t++)
-			round_bf16_run(m.y + t * m.y_stride, m.rows);
-	}
+	for (uint64_t r = from; r < to && lane->status == OK; r += step)
+		lane->status = multiply(j, r, u64_min(to, r + step), lane);
 }
 
 /* All its rows, as many at a time as are in memory. */
@@ -155,13 +172,14 @@ out:
 
 uint64_t engine_bytes(unsigned n_threads, const struct wants *wants)
 {
-	uint64_t most = TILE_FLOATS;
+	uint64_t most = 0;
 
 	for (size_t i = 0; i < wants->n; i++) {
 		uint64_t cols = wants->w[i].shape[wants->w[i].n_dims - 1];
+		/* the tile; its rows as they are in the file, or repacked, scales and all */
+		uint64_t bytes = product_room((size_t)cols) * sizeof(float) + product_rows((size_t)cols) * cols * 9;
 
-		if (tile_rows(cols) * cols > most)
-			most = tile_rows(cols) * cols;
+		most = bytes > most ? bytes : most;
 	}
-	return n_threads * (sizeof(struct lane) + most * 13);	/* floats, their bytes, scales */
+	return n_threads * (sizeof(struct lane) + most);
 }

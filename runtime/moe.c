@@ -137,7 +137,18 @@ static void gather_task(void *ctx, unsigned i, unsigned n)
 		memcpy(f->ex_x + p * d, f->x + x->pairs[p] / k * d, d * sizeof(float));
 }
 
-/* gate = weight * silu(min(gate, limit)) * clamp(up, -limit, limit) */
+/* gate = weight * silu(min(gate, limit)) * clamp(up, -limit, limit), in double and then bf16 */
+static void activate_official(float *gate, const float *up, size_t n, float limit, double weight)
+{
+	for (size_t c = 0; c < n; c++) {
+		float g = gate[c] > limit ? limit : gate[c];
+		float u = up[c] > limit ? limit : up[c] < -limit ? -limit : up[c];
+
+		gate[c] = (float)((double)g * ops_sigmoid((double)g) * (double)u * weight);
+	}
+	round_bf16_run(gate, n);
+}
+
 static void activate_task(void *ctx, unsigned i, unsigned n)
 {
 	const struct expert *x = ctx;
@@ -149,14 +160,10 @@ static void activate_task(void *ctx, unsigned i, unsigned n)
 	for (size_t p = from; p < to; p++) {
 		double weight = x->pairs ? f->expert_weight[x->pairs[p]] : 1;
 
-		for (size_t c = p * ff; c < (p + 1) * ff; c++) {
-			float g = f->ex_gate[c], u = f->ex_up[c];
-
-			g = g > limit ? limit : g;
-			u = u > limit ? limit : u < -limit ? -limit : u;
-			f->ex_gate[c] = (float)((double)g * ops_sigmoid((double)g) * (double)u * weight);
-		}
-		round_row(f->ex_gate + p * ff, ff, f->engine.official);
+		if (f->engine.official)
+			activate_official(f->ex_gate + p * ff, f->ex_up + p * ff, ff, limit, weight);
+		else
+			ops_swiglu(f->ex_gate + p * ff, f->ex_up + p * ff, ff, limit, (float)weight);
 	}
 }
 
@@ -176,6 +183,7 @@ static void add_task(void *ctx, unsigned i, unsigned n)
 	const struct expert *x = ctx;
 	struct forward *f = x->f;
 	size_t from, to, d = f->arch->n_embd, k = f->arch->n_expert_used;
+	const float one = 1;
 
 	pool_share(x->n, i, n, &from, &to);
 	for (size_t p = from; p < to; p++) {
@@ -186,8 +194,7 @@ static void add_task(void *ctx, unsigned i, unsigned n)
 			add_wide(y, f->low + at, f->ex_y + p * d, d, !x->pairs);
 			continue;
 		}
-		for (size_t c = 0; c < d; c++)
-			y[c] += f->ex_y[p * d + c];
+		ops_mix(y, d, f->ex_y + p * d, &one, 1);
 	}
 }
 

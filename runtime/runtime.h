@@ -15,6 +15,7 @@
 #define RUNTIME_RUNTIME_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "quantize/quantize.h"
 
@@ -31,9 +32,10 @@ struct pool {
 	pthread_cond_t start, done;
 	void (*task)(void *ctx, unsigned i, unsigned n);
 	void *ctx;
-	uint64_t round;
-	unsigned pending;
-	bool open, quit;
+	_Atomic uint64_t round;
+	_Atomic unsigned pending;
+	_Atomic bool quit;
+	bool open, spins;
 };
 enum status pool_open(struct pool *p, unsigned n_threads, struct err *e) MUST_USE;
 /* Calls task(ctx, i, n) for i = 0..n-1, each in its own thread (0 in the caller's), and waits. */
@@ -42,10 +44,19 @@ void pool_close(struct pool *p);
 /* Share i of n of n_items: [*from, *to). */
 void pool_share(size_t n_items, unsigned i, unsigned n, size_t *from, size_t *to);
 
+/* ---- kernels.c: inner loops for the processor at hand ----------------------------------------*/
+
+/* Takes the set that INGOT_KERNELS names; ERR_USAGE where there is none such or it cannot run here.
+ * Without the variable the widest usable set is taken. All sets give the same bits. */
+enum status kernels_init(struct err *e) MUST_USE;
+const char *kernels_name(void);
+
 /* ---- ops.c: arithmetic on float32 in memory -----------------------------------------------*/
 
+enum { HYPER_MAX = 8 };			/* residual streams */
 /* y[t * y_stride + r] = sum over c of w[r * cols + c] * x[t * x_stride + c].
- * Sixteen float32 lanes (c modulo 16, ascending), added as a fixed tree: 8, 4, 2, 1 apart. */
+ * Sixteen float32 lanes (c modulo 16, ascending) of fused multiply-adds, then added as a fixed tree:
+ * 8, 4, 2, 1 apart. */
 struct matmul {
 	const float *w;			/* (rows, cols) */
 	size_t rows, cols;
@@ -57,9 +68,21 @@ struct matmul {
 };
 void ops_matmul(const struct matmul *m);
 double ops_dot_wide(const float *w, const float *x, size_t n);	/* one sum of a wide product */
-void ops_matmul_portable(const struct matmul *m);	/* the specification of it */
-/* out[c] += a[i] * rows[i * d + c] for i = 0..n-1 in this order. */
+/* out[c] = fused a[i] * rows[i * d + c] + out[c] for i = 0..n-1 in this order. */
 void ops_mix(float *out, size_t d, const float *rows, const float *a, size_t n);
+/* The same for out (heads, d), each with its own a (heads, a_stride). */
+void ops_mix_heads(float *out, size_t heads, size_t d, const float *rows, const float *a, size_t a_stride,
+		   size_t n);
+/* x[i] = exp(x[i] scale - top) / (sum of them + exp(sink - top)), top the largest of all. */
+void ops_softmax(float *x, size_t n, double scale, double sink);
+float ops_exp(float x);			/* to 1 ulp, the same on every processor */
+/* gate = silu(min(gate, limit)) * clamp(up, -limit, limit) * weight */
+void ops_swiglu(float *gate, const float *up, size_t n, float limit, float weight);
+/* The softmax-weighted mean over i < n of every channel c < d of value[i], by gate[i] + bias[i]. */
+void ops_pool(float *out, size_t d, size_t n, const float *const *gate, const float *const *bias,
+	      const float *const *value);
+/* streams (n, d), n <= HYPER_MAX: new[k] = post[k] y + sum over j of comb[j * n + k] old[j]. */
+void ops_spread(float *streams, size_t d, size_t n, const float *y, const float *post, const float *comb);
 /* y = x / sqrt(mean(x^2) + eps) * w, the mean in double; w may be NULL, y may be x. */
 void ops_rms_norm(float *y, const float *x, const float *w, size_t n, double eps);
 double ops_rms_scale(const float *x, size_t n, double eps);	/* 1 / sqrt(mean(x^2) + eps) */
@@ -203,7 +226,7 @@ enum status model_check(const struct model *m, struct err *e) MUST_USE;
 
 /* ---- linear.c: products with streamed weights ---------------------------------------------*/
 
-enum { TILE_FLOATS = 1 << 15 };		/* of decoded weights that a thread holds at a time */
+enum { TILE_FLOATS = 1 << 17 };		/* of decoded weights that a thread holds at a time */
 /* What one thread works in. */
 struct lane {
 	struct weight_scratch scratch;
@@ -273,8 +296,6 @@ void kv_close(struct kv *kv);
 void kv_slide(float *kept, size_t n_kept, const float *fresh, size_t n_fresh, size_t drop, size_t width);
 
 /* ---- forward.c: the architecture over a batch ---------------------------------------------*/
-
-enum { HYPER_MAX = 8 };			/* residual streams */
 
 /* n_seq sequences of n_new tokens each, all at positions pos .. pos + n_new - 1; token i of sequence
  * s is row s * n_new + i everywhere. Either the sequences begin and end with the batch, or there is

@@ -16,7 +16,7 @@ static const char *const part_names[PARTS] = { "the same for every context", "wi
 struct point {
 	uint32_t n;			/* tokens of context */
 	double prefill;			/* tokens a second, since the point before */
-	double ms;			/* of one thread for a decoded token, the median */
+	double ms;			/* of one thread for a decoded token, the lower quartile */
 	double work[PARTS];		/* multiply-adds a token; [0] is 1 */
 	uint64_t kv, resident;		/* bytes: the formula's, and those of pages in memory */
 	uint64_t plain;			/* a row for each token and layer */
@@ -58,7 +58,7 @@ static void axes(FILE *o, const struct figure *f, const struct panel *a, const c
 	char s[16];
 
 	fprintf(o, "<text x='%.1f' y='%.1f' class='title'>%s</text>\n", a->x, a->y - 14, title);
-	for (size_t i = 0; i < f->n; i++)
+	for (size_t i = f->n > 9 ? (f->n - 1) % 2 : 0; i < f->n; i += f->n > 9 ? 2 : 1)
 		text(o, across(f, a, f->p[i].n), a->y + a->h + 18, "middle", amount(f->p[i].n, s));
 	text(o, a->x + a->w / 2, a->y + a->h + 36, "middle", "tokens of context");
 	for (int i = 0; i <= 5; i++) {
@@ -141,9 +141,10 @@ static void draw(FILE *o, const struct figure *f)
 	struct panel cost = { 60, 50, 380, 260, 0, 0, 0 }, bytes = { 530, 50, 330, 260, 0, 0, 1 };
 
 	for (size_t i = 0; i < f->n; i++)
-		most = fmax(most, fmax(f->p[i].ms, up_to(f, &f->p[i], PARTS - 1)));
+		most = fmax(most, fmax(f->p[i].ms, up_to(f, &f->p[i], PARTS - 1)) *
+				  (i < f->n / 2 ? 1.7 : 1));	/* the legend is above the left half */
 	cost.high = round_up(most * 1.05 / 5) * 5;
-	bytes.low = exp2(floor(log2((double)f->p[0].kv)));
+	bytes.low = exp2(floor(log2(fmin((double)f->p[0].kv, (double)f->p[0].plain))));
 	for (bytes.high = bytes.low; bytes.high < (double)f->p[f->n - 1].plain; bytes.high *= 32)
 		;
 	fprintf(o, "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 890 360' font-family='sans-serif' "

@@ -5,6 +5,7 @@
  */
 #include <math.h>
 
+#include "runtime/kernels.h"
 #include "runtime/layer.h"
 #include "tests/test.h"
 
@@ -38,7 +39,7 @@ static void check_product(size_t rows, size_t cols, size_t n)
 		y[0][i] = y[1][i] = 77;
 	ops_matmul(&m);
 	m.y = y[1];
-	ops_matmul_portable(&m);
+	matmul_by(&kernels_scalar, &m);
 	CHECKF(memcmp(y[0], y[1], sizeof y[0]) == 0, "%zu x %zu, %zu tokens", rows, cols, n);
 	for (size_t t = 0; t < n; t++) {
 		for (size_t r = 0; r < rows; r++) {

@@ -141,7 +141,7 @@ static enum status measure(struct session *s, struct pool *alone, uint32_t n, st
 	}
 	qsort(each, DECODED, sizeof *each, ascending);
 	p->n = n;
-	p->ms = each[DECODED / 2];
+	p->ms = each[DECODED / 4];	/* the lower quartile: caches are shared with what else runs */
 	count_work(a, n + DECODED / 2, p->work);
 	p->kv = reached(&s->kv);
 	p->resident = resident(&s->kv);
@@ -173,19 +173,33 @@ static void solve(double m[3][4], double x[3])
 		x[c] = m[c][c] != 0 ? m[c][3] / m[c][c] : 0;
 }
 
-static void fit(struct figure *f)
+/* Least squares of relative errors over the costs that are in use; the others are 0. */
+static void fit_used(const struct figure *f, const bool used[3], double x[3])
 {
-	double m[3][4] = { 0 }, x[3];
+	double m[3][4] = { 0 };
 
 	for (size_t i = 0; i < f->n; i++) {
 		const struct point *p = &f->p[i];
 		double row[4] = { p->work[0] / p->ms, (p->work[1] + p->work[2]) / p->ms, p->work[3] / p->ms, 1 };
 
 		for (int r = 0; r < 3; r++)
-			for (int c = 0; c < 4; c++)
-				m[r][c] += row[r] * row[c];
+			for (int c = 0; c < 4 && used[r]; c++)
+				m[r][c] += c == 3 || used[c] ? row[r] * row[c] : 0;
 	}
 	solve(m, x);
+}
+
+/* A cost below zero is noise around one that is too small to be seen: it is left out. */
+static void fit(struct figure *f)
+{
+	bool used[3] = { true, true, true };
+	double x[3];
+
+	fit_used(f, used, x);
+	used[1] = x[1] > 0;
+	used[2] = x[2] > 0;
+	if (!used[1] || !used[2])
+		fit_used(f, used, x);
 	f->cost[0] = x[0];
 	f->cost[1] = f->cost[2] = x[1];
 	f->cost[3] = x[2];

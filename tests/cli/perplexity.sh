@@ -23,6 +23,16 @@ same 'probabilities of source and GGUF' s.lp g.lp
 check 'a line a scored token' test "$(wc -l <s.lp)" -eq 510
 exits 'one chunk at a time' 0 "$INGOT" perplexity a.gguf -f "$TEXT" --chunks 2 --logprobs m.lp -t 2 --max-memory 20M
 same 'one chunk at a time' s.lp m.lp
+for k in scalar avx2 avx512 neon; do	# those that this processor has
+	if INGOT_KERNELS=$k "$INGOT" perplexity a.gguf -f "$TEXT" -c 128 --chunks 1 --logprobs $k.lp -t 2 -v >out 2>err; then
+		says "$k is named" "$k kernels"
+		same "the same probabilities from $k kernels" scalar.lp $k.lp
+	else
+		check "$k is refused" grep -q "INGOT_KERNELS is '$k', which" err
+	fi
+done
+exits 'kernels that are not known' 2 env INGOT_KERNELS=mmx "$INGOT" perplexity a.gguf -f "$TEXT" --chunks 1
+check 'they are named' grep -q "INGOT_KERNELS is 'mmx'.* avx512, avx2 or scalar\|neon or scalar" err
 exits 'long context' 0 "$INGOT" perplexity a.gguf -f "$TEXT" -c 2048 --chunks 1 --json l.json
 near l.json 81.7238816226216
 exits 'q8' 0 "$INGOT" convert "$SAMPLE" -o q8.gguf --recipe q8 -q

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * kernels.h - the inner loops, once for each instruction set; private to runtime/.
+ *
+ * Invariant: every set gives the same bits. Each function's order of operations is written here and
+ * in kernels_scalar.c, which is the specification; kernels_body.h is the same for vectors.
+ *
+ * A product of a row and a vector has sixteen float32 lanes; column c goes to lane c modulo 16, in
+ * ascending order, by a fused multiply-add; columns are padded with zeros to a multiple of UNIT;
+ * lanes are then added as a tree, 8, 4, 2 and 1 apart. Wide products have the lanes in double.
+ */
+#ifndef RUNTIME_KERNELS_H
+#define RUNTIME_KERNELS_H
+
+#include "runtime/runtime.h"
+
+enum { LANES = 16, UNIT = 32, TILE_ROWS = 4, TILE_TOKENS = 6 };
+
+/* Lanes of TILE_ROWS rows by n_x tokens over cols columns, a multiple of UNIT. acc (n_x, TILE_ROWS,
+ * LANES) is written if first, else continued. n_x <= the set's tokens. */
+struct tile {
+	const float *w[TILE_ROWS], *x[TILE_TOKENS];
+	unsigned n_x;
+	size_t cols;
+	float *acc;
+	bool first;
+};
+/* Whole products of n_rows raw rows by n_x <= dot_tokens tokens: y[t * y_stride + r]. The columns
+ * are n_units whole UNITs and tail_bytes of each row after them (plain types only), whose tokens'
+ * part is x_tail (n_x, UNIT), padded with zeros. */
+struct dot {
+	enum dtype type;
+	const uint8_t *rows;
+	size_t row_bytes, n_rows, n_units, tail_bytes;
+	const float *x, *x_tail;
+	size_t x_stride;
+	unsigned n_x;
+	float *y;
+	size_t y_stride;
+};
+struct kernels {
+	const char *name;
+	unsigned tokens, dot_tokens;	/* of a tile, of a dot; <= TILE_TOKENS */
+	void (*tile)(const struct tile *t);
+	/* Trees of n times four rows' lanes: out[4 i + r] from acc (n, TILE_ROWS, LANES). */
+	void (*fold)(const float *acc, size_t n, float *out);
+	bool (*can_dot)(enum dtype type);	/* the types that dot and decode take */
+	void (*dot)(const struct dot *d);
+	/* n_units UNITs of a row to float32, exactly. */
+	void (*decode)(enum dtype type, const uint8_t *b, size_t n_units, float *out);
+	/* One wide product: sixteen double lanes; n any. */
+	double (*dot_wide)(const float *w, const float *x, size_t n);
+	/* Wide products of two rows by two tokens: w0 x0, w0 x1, w1 x0, w1 x1. */
+	void (*wide)(const float *const w[2], const float *const x[2], size_t n, double out[4]);
+	/* out[h][c] = fused sum over i of a[h][i] rows[i][c], i ascending, onto what out holds; strides
+	 * between h's in floats. */
+	void (*mix)(float *out, size_t out_stride, size_t d, const float *rows, size_t n, const float *a,
+		    size_t a_stride, size_t heads);
+	/* y[c] = (float)(x[c] * s * w[c]) in double; w NULL: 1. y may be x. */
+	void (*scale)(float *y, const float *x, const float *w, size_t n, double s);
+	float (*max)(const float *x, size_t n);	/* -infinity for none; NaN is passed over */
+	/* p[i] = exp(fma(x[i], scale, -top)), p may be x or NULL; returns their sum: sixteen double
+	 * lanes by index, ascending, then the tree. */
+	double (*exp_sum)(float *p, const float *x, size_t n, float scale, float top);
+	/* gate[i] = g / (1 + exp(-g)) * clamp(up[i], -limit, limit) * weight, g = min(gate[i], limit) */
+	void (*swiglu)(float *gate, const float *up, size_t n, float limit, float weight);
+	/* The softmax-weighted mean over i < n of each channel c < d: gates gate[i][c] + bias[i][c],
+	 * values value[i][c]; sums in float32, i ascending. */
+	void (*pool)(float *out, size_t d, size_t n, const float *const *gate, const float *const *bias,
+		     const float *const *value);
+	/* streams (n, d): new[k][c] = post[k] y[c], then fused + comb[j][k] old[j][c], j ascending. */
+	void (*spread)(float *streams, size_t d, size_t n, const float *y, const float *post,
+		       const float *comb);
+};
+
+/* exp by steps that every set shares: within 1 ulp; 0 below -104, infinite above 88.73. */
+float kernel_exp(float x);
+
+/* 2^(e - 127), by e: the scales of MXFP4. 255 is in no checked weight. */
+extern const float kernel_scales[256];
+
+extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512, kernels_neon;
+/* Whether this processor and system can run a set of this build. */
+bool kernels_usable(const struct kernels *k);
+extern const struct kernels *const kernels_all[];	/* the widest first; NULL ends it */
+
+/* The set in use: what kernels_init chose, else the widest usable one. */
+const struct kernels *kernels(void);
+
+/* ---- product.c ---- */
+
+/* y[t * y_stride + r] = sum of raw rows (n_rows, cols) by tokens, cols a whole number of blocks. */
+struct raw_product {
+	enum dtype type;
+	const uint8_t *rows;
+	size_t n_rows, cols;
+	const float *x; size_t n, x_stride;
+	float *y; size_t y_stride;
+};
+/* Rows that are worth multiplying at a time, and the floats of scratch that they need. */
+size_t product_rows(size_t cols);
+size_t product_room(size_t cols);
+/* n_rows <= product_rows(cols). The same bits as ops_matmul on decoded rows. */
+void product_by(const struct kernels *k, const struct raw_product *p, float *room);
+void matmul_by(const struct kernels *k, const struct matmul *m);
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * kernels_avx512.c - the inner loops for AVX-512 (F, BW, DQ, VL), compiled with those flags.
+ */
+#include "runtime/kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#include "quantize/floats.h"
+
+#define SET avx512
+#define SET_NAME "avx512"
+enum { VL = 16 };
+#define SET_TOKENS 6
+enum { ACC = 24, MIX_HEADS = 8 };
+typedef __m512 vf;
+typedef uint32_t vu __attribute__((vector_size(64)));
+
+static inline vf fused(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+static inline vf less(vf a, vf b) { return _mm512_min_ps(a, b); }
+static inline vf more(vf a, vf b) { return _mm512_max_ps(a, b); }
+static inline __m256 low(vf v) { return _mm512_castps512_ps256(v); }
+static inline __m256 high(vf v) { return _mm512_extractf32x8_ps(v, 1); }
+
+static inline void unpack_f32(const uint8_t *b, vf out[2])
+{
+	out[0] = _mm512_loadu_ps(b);
+	out[1] = _mm512_loadu_ps(b + 64);
+}
+
+static inline void unpack_f16(const uint8_t *b, vf out[2])
+{
+	out[0] = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)b));
+	out[1] = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)(b + 32)));
+}
+
+static inline void unpack_bf16(const uint8_t *b, vf out[2])
+{
+	__m512i p = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)b));
+	__m512i q = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(b + 32)));
+
+	out[0] = _mm512_castsi512_ps(_mm512_slli_epi32(p, 16));
+	out[1] = _mm512_castsi512_ps(_mm512_slli_epi32(q, 16));
+}
+
+static inline void unpack_q8_0(const uint8_t *b, vf out[2])
+{
+	uint16_t half;
+	vf d;
+
+	memcpy(&half, b, 2);
+	d = _mm512_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(half)));
+	out[0] = d * _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(b + 2))));
+	out[1] = d * _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(b + 18))));
+}
+
+/* The sixteen values by code, times the scale, are a table that is permuted. */
+static inline void unpack_mxfp4(const uint8_t *b, vf out[2])
+{
+	const vf codes = { 0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f,
+			   -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f };
+	vf scaled = codes * _mm512_set1_ps(kernel_scales[b[0]]);
+	__m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)(b + 1)));
+
+	out[0] = _mm512_permutexvar_ps(q, scaled);	/* the low four bits count */
+	out[1] = _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), scaled);
+}
+
+#include "runtime/kernels_body.h"
+#endif
