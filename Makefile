@@ -77,6 +77,7 @@ bench: $(BIN) tools         ## speed beside this machine's ceilings (40 GB of sc
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench.sh
 	@BUILD=$(BUILD) tests/bench_context.sh
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_peer.sh
+	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_stream.sh
 
 install: $(BIN)             ## DESTDIR and PREFIX honoured
 	install -d $(DESTDIR)$(PREFIX)/bin

@@ -3,8 +3,8 @@
  * disk.c - byte ranges of files into memory, for readers that stream more than fits.
  *
  * What the page cache holds is copied from there; the rest is read past it (O_DIRECT, whole pages),
- * so that a model larger than memory neither costs a copy nor evicts everything else. Where a file
- * system knows no direct reads, everything goes the usual way. Nothing is mapped: a file that
+ * so that a model costs no copy, is not in memory twice, and evicts nothing else. Where a file system
+ * knows no direct reads, everything goes the usual way. Nothing is mapped: a file that
  * shrinks is an error message.
  */
 #include "runtime/store.h"
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum status disk_open(struct disk *d, const struct file *const *files, size_t n, bool past_cache, struct err *e)
+enum status disk_open(struct disk *d, const struct file *const *files, size_t n, struct err *e)
 {
 	char name[40];
 
@@ -26,7 +26,7 @@ enum status disk_open(struct disk *d, const struct file *const *files, size_t n,
 	for (size_t i = 0; i < n; i++) {
 		/* the file that is open, whatever its name leads to by now; none is no error */
 		snprintf(name, sizeof name, "/proc/self/fd/%d", files[i]->fd);
-		d->direct[i] = past_cache ? open(name, O_RDONLY | O_CLOEXEC | O_DIRECT) : -1;
+		d->direct[i] = open(name, O_RDONLY | O_CLOEXEC | O_DIRECT);
 	}
 	return OK;
 }

@@ -44,6 +44,7 @@ struct kernels {
 	void (*tile)(const struct tile *t);
 	/* Trees of n times four rows' lanes: out[4 i + r] from acc (n, TILE_ROWS, LANES). */
 	void (*fold)(const float *acc, size_t n, float *out);
+	size_t few;			/* tokens up to which dot is faster than a tile of decoded rows */
 	bool (*can_dot)(enum dtype type);	/* the types that dot and decode take */
 	void (*dot)(const struct dot *d);
 	/* n_units UNITs of a row to float32, exactly. */

@@ -14,6 +14,7 @@
 #define SET_NAME "avx2"
 enum { VL = 8 };
 #define SET_TOKENS 3
+#define FEW 48
 enum { ACC = 8, MIX_HEADS = 4 };
 typedef __m256 vf;
 typedef uint32_t vu __attribute__((vector_size(32)));

@@ -4,7 +4,8 @@
  * has a vector unit, after these, and never by anything else:
  *
  *   SET, VL, SET_TOKENS	the table's name, floats in a vector (4, 8, 16), tokens of a tile
- *   ACC			accumulators that fit the registers of a fused product
+ *   ACC, FEW, MIX_HEADS	accumulators that fit the registers of a fused product; the table's
+ *			few; heads at a time in a sum of rows
  *   vf, vu			VL floats, VL uint32
  *   fused(a, b, c)		a b + c rounded once
  *   less(a, b), more(a, b)	a < b ? a : b, a > b ? a : b
@@ -505,7 +506,7 @@ static void body_pool(float *out, size_t d, size_t n, const float *const *gate, 
 
 const struct kernels PASTE(kernels_, SET) = {
 	.name = SET_NAME, .tokens = SET_TOKENS, .dot_tokens = SET_TOKENS > 3 ? 6 : 4, .tile = body_tile, .fold = body_fold,
-	.can_dot = body_can_dot, .dot = body_dot, .decode = body_decode, .dot_wide = body_dot_wide,
+	.few = FEW, .can_dot = body_can_dot, .dot = body_dot, .decode = body_decode, .dot_wide = body_dot_wide,
 	.wide = body_wide, .mix = body_mix, .scale = body_scale, .max = body_max, .exp_sum = body_exp_sum,
 	.swiglu = body_swiglu, .pool = body_pool, .spread = body_spread,
 };

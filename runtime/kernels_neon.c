@@ -14,6 +14,7 @@
 #define SET_NAME "neon"
 enum { VL = 4 };
 #define SET_TOKENS 6
+#define FEW 48
 enum { ACC = 16, MIX_HEADS = 8 };
 typedef float32x4_t vf;
 typedef uint32_t vu __attribute__((vector_size(16)));

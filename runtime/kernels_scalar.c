@@ -211,7 +211,7 @@ static void scalar_spread(float *streams, size_t d, size_t n, const float *y, co
 
 const struct kernels kernels_scalar = {
 	.name = "scalar", .tokens = TILE_TOKENS, .dot_tokens = TILE_TOKENS, .tile = scalar_tile, .fold = scalar_fold,
-	.can_dot = scalar_can_dot, .dot = scalar_dot, .decode = scalar_decode,
+	.few = 4, .can_dot = scalar_can_dot, .dot = scalar_dot, .decode = scalar_decode,
 	.dot_wide = scalar_dot_wide, .wide = scalar_wide, .mix = scalar_mix, .scale = scalar_scale,
 	.max = scalar_max, .exp_sum = scalar_exp_sum, .swiglu = scalar_swiglu, .pool = scalar_pool,
 	.spread = scalar_spread,

@@ -27,7 +27,8 @@ void ops_mix(float *out, size_t d, const float *rows, const float *a, size_t n)
 void ops_mix_heads(float *out, size_t heads, size_t d, const float *rows, const float *a, size_t a_stride,
 		   size_t n)
 {
-	kernels()->mix(out, d, d, rows, n, a, a_stride, heads);
+	if (n)		/* rows may be NULL where there are none */
+		kernels()->mix(out, d, d, rows, n, a, a_stride, heads);
 }
 
 /* ---- norms and activations ---- */

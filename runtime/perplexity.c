@@ -235,7 +235,8 @@ static enum status plan_memory(struct perplexity_plan *p, const struct model *m,
 	p->batch = u64_div_up(p->n_chunks, p->n_batches);	/* evenly */
 	p->logits_rows = u64_min(p->logits_rows, p->batch * p->scored);
 	p->memory = memory_for(m, n_threads, o, p->batch, p->logits_rows);
-	divide(p, m, o, o->max_memory - p->memory);
+	left = o->max_memory - p->memory;
+	divide(p, m, o, left - u64_min(left - least, o->max_memory / 64));	/* some for the process itself */
 	for (int i = 0; i < PERPLEXITY_MODELS; i++)
 		p->memory += p->store[i];
 	return OK;

@@ -2,16 +2,17 @@
  *
  * product.c - matrices by tokens, cut into pieces that stay near the processor.
  *
- * Up to FEW tokens are multiplied straight from the raw rows, at the speed of memory. For more, rows are
- * decoded once to float32 (exact, so no bit changes) into a tile that fits the second-level cache,
- * in runs of CHUNK columns; a group of tokens' part of a run stays in the first level while the
- * rows pass. Lanes are saved from run to run, so a sum's order is that of one pass: see kernels.h.
+ * Tokens are multiplied straight from the raw rows, at the speed of memory where they are few. Where
+ * that would decode too often for a set's registers, and for other types, rows are decoded once to
+ * float32 (exact, so no bit changes) into a tile that fits the second-level cache, in runs of CHUNK
+ * columns; a group of tokens' part of a run stays in the first level while the rows pass. Lanes are
+ * saved from run to run, so a sum's order is that of one pass: see kernels.h.
  */
 #include "runtime/kernels.h"
 
 #include <string.h>
 
-enum { CHUNK = 512, MOST_ROWS = 64, FEW = 48 };
+enum { CHUNK = 512, MOST_ROWS = 64 };
 
 static size_t padded(size_t n) { return (n + UNIT - 1) / UNIT * UNIT; }
 static size_t at_most(size_t n, size_t most) { return n < most ? n : most; }
@@ -215,7 +216,7 @@ void product_by(const struct kernels *k, const struct raw_product *p, float *roo
 	float *acc = room + product_rows(p->cols) * padded(p->cols);
 	float *pack = acc + product_rows(p->cols) * TILE_TOKENS * LANES;
 
-	if (p->n <= FEW && k->can_dot(p->type)) {
+	if (p->n <= k->few && k->can_dot(p->type)) {
 		few_tokens(k, p);
 		return;
 	}

@@ -22,9 +22,13 @@ static enum status check_memory(const struct model *m, unsigned n_threads, uint3
 
 	if (!u64_add(sum, rest, &sum) || !u64_add(sum, least, &sum))
 		sum = UINT64_MAX;
-	*weights = u64_min(max_memory - (sum - least), store_most(m));
-	if (sum <= max_memory)
+	if (sum <= max_memory) {
+		uint64_t left = max_memory - sum;
+
+		left -= u64_min(left, max_memory / 64);		/* some for the process itself */
+		*weights = least + u64_min(left, store_most(m) - least);
 		return OK;
+	}
 	return err_set(e, ERR_NOMEM, "%s: a context of %u tokens in batches of %u needs %llu bytes of memory "
 		       "(%llu for the context, %llu for the weights at work in a layer), --max-memory allows %llu; "
 		       "give it more (%lluM) or a smaller context or batch", m->path, n_ctx, n_batch,
@@ -36,7 +40,7 @@ static enum status check_memory(const struct model *m, unsigned n_threads, uint3
 enum status session_open(struct session *s, const struct model *m, struct pool *pool, uint32_t n_ctx,
 			 uint32_t n_batch, uint64_t max_memory, bool official, struct err *e)
 {
-	uint64_t weights;
+	uint64_t weights = 0;
 	enum status st;
 
 	*s = (struct session){ 0 };

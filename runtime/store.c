@@ -383,7 +383,7 @@ void store_free(struct store *s)
 	free(s);
 }
 
-static enum status open_disk(struct store *s, bool past_cache, struct err *e)
+static enum status open_disk(struct store *s, struct err *e)
 {
 	const struct model *m = s->m;
 	size_t n = m->is_gguf ? 1 : m->ckpt.n_files;
@@ -394,7 +394,7 @@ static enum status open_disk(struct store *s, bool past_cache, struct err *e)
 		return e->status;
 	for (size_t i = 0; i < n; i++)
 		files[i] = m->is_gguf ? &m->file : &m->ckpt.files[i].file;
-	st = disk_open(&s->disk, files, n, past_cache, e);
+	st = disk_open(&s->disk, files, n, e);
 	free(files);
 	return st;
 }
@@ -409,8 +409,7 @@ enum status store_start(const struct model *m, uint64_t budget, struct err *e)
 			       "memory; there are %llu", m->path, (unsigned long long)store_least(m),
 			       (unsigned long long)budget);
 	stop(s);
-	/* a model that stays is read once, and again by the next run: from the page cache, then */
-	TRY(open_disk(s, budget < store_most(m), e));
+	TRY(open_disk(s, e));
 	s->budget = budget - STORE_READERS * s->scratch;
 	for (; s->n_started < STORE_READERS; s->n_started++) {
 		struct reader *r = &s->readers[s->n_started];

@@ -12,9 +12,7 @@
 
 enum { DISK_ALIGN = 4096 };
 struct disk { int *direct; size_t n; };	/* owned; a descriptor a file, or -1. Zeroed = closed */
-/* past_cache false: everything through the page cache. */
-enum status disk_open(struct disk *d, const struct file *const *files, size_t n, bool past_cache,
-		      struct err *e) MUST_USE;
+enum status disk_open(struct disk *d, const struct file *const *files, size_t n, struct err *e) MUST_USE;
 void disk_close(struct disk *d);
 /* n bytes at off of file f, number i of d (NULL: none). buf is aligned to DISK_ALIGN and has room for
  * n + 2 * DISK_ALIGN; the bytes are from *at on. Thread-safe. */

@@ -156,6 +156,10 @@ static void raw_products(void)
 
 				if (cols == 0 && i)
 					continue;
+				struct kernels tiles = *k;	/* whose other path is taken as well */
+
+				tiles.few = 3;
+				raw_case(&tiles, types[t], 1 + i % 11, cols, 1 + i % 16, i & 1);
 				raw_case(k, types[t], 1 + i % 11, cols, 1 + i % 5, true);
 				raw_case(k, types[t], 1 + i % 7, cols, i % 2 ? 25 + i % 9 : 1 + i % 24, false);
 			}
