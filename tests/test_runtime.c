@@ -200,9 +200,9 @@ static void official_activations(void)
 		TRY(perplexity(&a.r, &m, &pool, &o, &plan, &sink, &e));
 		CHECK(a.r.n_scored == 6 * 127);
 		if (official)
-			CHECKF(fabs(a.r.ppl - 79.681759) < 1e-5, "PPL %.6f", a.r.ppl);
+			CHECKF(fabs(a.r.ppl - 30.235155) < 1e-5, "PPL %.6f", a.r.ppl);
 		else
-			CHECKF(fabs(a.r.ppl - 79.7122) < 1e-4, "PPL %.6f", a.r.ppl);
+			CHECKF(fabs(a.r.ppl - 30.2177) < 1e-4, "PPL %.6f", a.r.ppl);
 	}
 out:
 	CHECKF(st == OK && found, "%s", e.msg);

@@ -13,7 +13,7 @@ check 'the last line is still the model' sh -c 'tail -n 1 out | grep -q "^Final 
 exits 'GGUF' 0 "$INGOT" perplexity a.gguf -f "$TEXT" --mtp -c 96 --chunks 5 -t 3 --json g.json
 says 'the sidecar' '^MTP block: mtp-a.gguf, '
 equal 'source and GGUF' "$(ppl_of s.json)" "$(ppl_of g.json)"
-exits 'one chunk at a time' 0 "$INGOT" perplexity a.gguf -f "$TEXT" --mtp -c 96 --chunks 5 -t 2 --max-memory 7M --json m.json -v
+exits 'one chunk at a time' 0 "$INGOT" perplexity a.gguf -f "$TEXT" --mtp -c 96 --chunks 5 -t 2 --max-memory 8M --json m.json -v
 says 'one chunk at a time' '^batches: [2-5] of up to'
 equal 'one chunk at a time' "$(ppl_of s.json)" "$(ppl_of m.json)"
 exits 'without' 0 "$INGOT" perplexity "$SAMPLE" -f "$TEXT" -c 96 --chunks 5 --logprobs w.lp

@@ -102,8 +102,10 @@ exits 'a disk that is full' 4 sh -c "'$INGOT' run a.gguf --raw -f prompt -n 4 >/
 says 'a disk that is full' '^ingot: standard output: cannot write'
 
 # the chat encoding
-exits 'a vocabulary without turns' 3 $R "$SAMPLE" -p Hi
-says 'a vocabulary without turns' '^ingot: .*v4-tiny: the vocabulary has no token <｜User｜>, .*--raw$'
+exits 'the sample' 0 $R "$SAMPLE" -p 'What is hack?' -n 24 -v
+says 'the sample' '^chat encoding of the preview models .*, think none$'
+exits 'the sample, a GGUF' 0 $R a.gguf -p 'What is hack?' -n 24 -t 3 --json c.json
+check 'in turns' sh -c "echo '$(field c.json prompt_ids)' | grep -qE '^\[0,1020,[0-9,]+,1021,1023\]$'"
 dims='--n-embd 64 --n-head 2 --head-dim 32 --n-rot 16 --q-lora 32 --o-groups 2 --o-lora 32 --n-ff-exp 32 --n-expert 4
 	--n-expert-used 2 --idx-head 2 --idx-dim 64 --n-vocab 4010 --ratios 0,4,128 --n-hash 1 --fill noise --record-time 4102444800'
 # chat NAME OPTIONS...: a checkpoint whose vocabulary has turns
@@ -112,6 +114,9 @@ chat() {
 	check "make $name" "$MAKE_CHECKPOINT" $name $dims "$@"
 	cp "$SRC/tests/golden/tokenizer.json" $name/ && rm -rf $name/.cache
 }
+check 'make plain' "$MAKE_CHECKPOINT" plain $dims
+exits 'a vocabulary without turns' 3 $R plain -p Hi
+says 'a vocabulary without turns' '^ingot: plain: the vocabulary has no token <｜User｜>, .*--raw$'
 chat old --with-mtp
 chat new --with-dspark
 exits 'convert old' 0 "$INGOT" convert old -o old.gguf --allow-unverified -q
