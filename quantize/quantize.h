@@ -14,7 +14,8 @@
 
 bool codec_can_decode(enum dtype t);
 bool codec_can_encode(enum dtype t);
-/* n elements (a whole number of blocks) to float32, exactly. t must be decodable. */
+/* n elements (a whole number of blocks) to the float32 values that ggml reads there, to the bit (but
+ * that MXFP4 keeps negative zeros). t must be decodable. */
 void codec_decode(enum dtype t, const uint8_t *blocks, size_t n, float *out);
 /* The nearest blocks to x[n]; x must be finite. t must be encodable. */
 void codec_encode(enum dtype t, const float *x, size_t n, uint8_t *blocks);

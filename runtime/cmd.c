@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "runtime/cmd.h"
 #include "runtime/tokenizer.h"
@@ -28,6 +29,7 @@ struct task {
 	struct perplexity_plan plan;
 	struct perplexity_result result, mtp_result;
 	struct progress progress;
+	double seconds;			/* that the run took, from the first weight to the last score */
 	FILE *logprobs;
 };
 
@@ -290,6 +292,18 @@ static void print_mtp(FILE *to, const struct task *t)
 enum { N_MODELS = 4 };
 #define MODELS(t) { &(t)->m, &(t)->ref, &(t)->m_mtp, &(t)->ref_mtp }
 
+static double clock_seconds(void)
+{
+	struct timespec t;
+
+	return clock_gettime(CLOCK_MONOTONIC, &t) == 0 ? (double)t.tv_sec + (double)t.tv_nsec * 1e-9 : 0;
+}
+
+static double tokens_run(const struct task *t)
+{
+	return (double)t->plan.n_chunks * (double)t->o.n_ctx;
+}
+
 static void print_result(const struct task *t)
 {
 	const struct model *const models[N_MODELS] = MODELS(t);
@@ -310,6 +324,8 @@ static void print_result(const struct task *t)
 	if (t->c.verbose) {
 		fprintf(to, "PPL = %.17g, mean of -log p = %.17g, %llu tokens scored\n", r->ppl,
 			r->nll / (double)r->n_scored, (unsigned long long)r->n_scored);
+		fprintf(to, "run: %.0f tokens in %.2f s, %.2f tokens/s\n", tokens_run(t), t->seconds,
+			t->seconds > 0 ? tokens_run(t) / t->seconds : 0);
 		weights_print(to, models, N_MODELS);
 		if (getrusage(RUSAGE_SELF, &u) == 0)
 			fprintf(to, "peak resident memory %ld MiB\n", u.ru_maxrss / 1024);
@@ -439,6 +455,7 @@ static cJSON *result_json(const struct task *t)
 	cJSON_AddNumberToObject(doc, "mean_nll", r->nll / (double)r->n_scored);
 	cJSON_AddNumberToObject(doc, "ppl", r->ppl);
 	cJSON_AddNumberToObject(doc, "ppl_error", r->error);
+	cJSON_AddNumberToObject(doc, "seconds", t->seconds);
 	weights_json(doc, models, N_MODELS);
 	if (t->ref_path)
 		add_reference(doc, t);
@@ -476,7 +493,9 @@ static enum status measure(struct task *t, struct err *e)
 	TRY(check_models(t, e));
 	print_head(t);
 	progress_begin(&t->progress, &t->c, "perplexity", t->plan.bytes);
+	t->seconds = -clock_seconds();
 	st = perplexity(r, &t->m, &pool, &t->o, &t->plan, &sink, e);
+	t->seconds += clock_seconds();
 	progress_end(&t->progress);
 	t->result = r[0];
 	t->mtp_result = r[1];

@@ -505,7 +505,7 @@ static void body_pool(float *out, size_t d, size_t n, const float *const *gate, 
 }
 
 const struct kernels PASTE(kernels_, SET) = {
-	.name = SET_NAME, .tokens = SET_TOKENS, .dot_tokens = SET_TOKENS > 3 ? 6 : 4, .tile = body_tile, .fold = body_fold,
+	.name = SET_NAME, .tokens = SET_TOKENS, .dot_tokens = SET_TOKENS > 3 ? 5 : 4, .tile = body_tile, .fold = body_fold,
 	.few = FEW, .can_dot = body_can_dot, .dot = body_dot, .decode = body_decode, .dot_wide = body_dot_wide,
 	.wide = body_wide, .mix = body_mix, .scale = body_scale, .max = body_max, .exp_sum = body_exp_sum,
 	.swiglu = body_swiglu, .pool = body_pool, .spread = body_spread,
