@@ -64,7 +64,7 @@ exits 'layers without reference' 2 $P a.gguf -f "$TEXT" --per-layer
 exits 'a gate below 0' 2 $P a.gguf -f "$TEXT" --reference a.gguf --max-kld=-1
 exits 'a gate that is no number' 2 $P a.gguf -f "$TEXT" --reference a.gguf --max-kld nan
 exits 'no such reference' 4 $P a.gguf -f "$TEXT" --reference nothing
-exits 'fewer layers' 0 "$MAKE_CHECKPOINT" three --layers 3 --record-time 4102444800
+exits 'fewer layers' 0 "$MAKE_CHECKPOINT" three --layers 3 --n-vocab 1024 --record-time 4102444800
 exits 'fewer layers' 1 $P a.gguf -f "$TEXT" --reference three
 says 'fewer layers' '^ingot: a.gguf: 4 layers, the reference three has 3'
 # need ARGS...: bytes that the refusal asks for
