@@ -301,7 +301,7 @@ enum status weight_kept(const struct weight *w, uint64_t matrix, uint64_t n_rows
 	struct source_matrix m;
 	enum status st = OK;
 
-	*made = w->parts > 1;
+	*made = !w->tensor && w->parts > 1;
 	if (!w->tensor && w->parts == 1) {
 		TRY(bind_source(w, matrix, 0, &m, e));
 		type = raw_type(&m.l);
