@@ -133,8 +133,6 @@ static void keep_products(const struct compression *p, uint32_t layer)
 	kv_slide(kept->gate[p->indexer], n_kept, f->gate, f->n_new, drop, p->wide);
 	if (!f->engine.official)
 		return;
-	if (!f->engine.official)
-		return;
 	kv_slide(kept->up_low[p->indexer], n_kept, f->up_low, f->n_new, drop, p->wide);
 	kv_slide(kept->gate_low[p->indexer], n_kept, f->gate_low, f->n_new, drop, p->wide);
 }

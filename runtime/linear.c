@@ -133,21 +133,21 @@ static void linear_task(void *ctx, unsigned i, unsigned n)
 }
 
 /* All its rows, as many at a time as are in memory. */
-static enum status held_rows(struct job *j, const struct linear *l, struct err *e)
+static enum status held_rows(struct engine *g, enum product product, const struct linear *l, struct err *e)
 {
 	struct weight w = *l->w;
 	struct linear part = *l;
+	struct job j = { g, &part, product };
 	uint64_t last = l->row0 + l->n_rows, end;
 	enum status st = OK;
 
 	part.w = &w;
-	j->l = &part;
 	for (; part.row0 < last && st == OK; part.row0 = end) {
 		TRY(weight_hold(&w, l->matrix, part.row0, last, &end, e));
 		part.n_rows = end - part.row0;
 		part.y = l->y + (part.row0 - l->row0);
 		part.y_low = l->y_low ? l->y_low + (part.row0 - l->row0) : NULL;
-		st = engine_run(j->g, linear_task, j, e);
+		st = engine_run(g, linear_task, &j, e);
 		weight_release(&w);
 	}
 out:
@@ -165,7 +165,7 @@ enum status linear(struct engine *g, const struct linear *l, struct err *e)
 		return err_set(e, ERR_STOPPED, "stopped; run it again from the start");
 	if (j.product == PRODUCT_QUANTIZED)
 		TRY(engine_run(g, round_task, &j, e));
-	TRY(held_rows(&j, l, e));
+	TRY(held_rows(g, j.product, l, e));
 out:
 	return st;
 }

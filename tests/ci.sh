@@ -47,7 +47,8 @@ races() {
 	local bin=build/gcc-release-thread/ingot
 	"$bin" convert samples/v4-tiny -o "$d/a.gguf" -t 4 && "$bin" verify "$d/a.gguf" -t 4 &&
 	"$bin" verify samples/v4-tiny -t 4 &&
-	"$bin" perplexity "$d/a.gguf" -f samples/heldout.txt -c 32 --chunks 1 -t 3
+	"$bin" perplexity "$d/a.gguf" -f samples/heldout.txt --mtp -c 32 --chunks 1 -t 3 --max-memory 16M &&
+	"$bin" run "$d/a.gguf" --raw -p 'And it came to pass' -n 3 -t 3 --max-memory 16M
 	local r=$?; rm -rf "$d"; return $r
 }
 fuzz() {	# new inputs go to a scratch directory, the seeds are only read
@@ -67,6 +68,7 @@ suite 'make check' make -s check
 step 'gcc and clang make the same bytes' same_bytes
 step 'one perplexity for compilers, threads, source, result' same_perplexity
 suite 'make check, address and undefined' make -s -j"$jobs" CC=clang SAN=address,undefined check
+suite 'NEON kernels under qemu' tests/neon.sh
 step 'build with the thread sanitizer' make -s -j"$jobs" SAN=thread all
 step 'no races' races
 if step 'build the fuzzers' make -s -j"$jobs" fuzzers; then
