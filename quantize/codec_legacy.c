@@ -69,7 +69,7 @@ static struct affine round_affine(const struct block *k, struct affine a, uint16
 /* The search's scale and the halves about it, each with its best minimum: the best of 2 reach + 1. */
 static void encode_q4_1_block(const struct block *k, bool thorough, uint8_t *b)
 {
-	int tries = thorough ? 32 : 4, phases = thorough ? 8 : 1, reach = thorough ? 4 : 0;
+	int tries = thorough ? 32 : 8, phases = thorough ? 8 : 2, reach = thorough ? 4 : 0;
 	struct affine a = affine_search(k->x, k->w, 32, 15, false, tries, phases), best = { 0, 0 };
 	float least = INFINITY, step;
 	uint16_t d, m;

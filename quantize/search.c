@@ -88,29 +88,49 @@ unsigned grid_code(const struct grid *g, float v)
 	return g->iq4 ? iq4_code(v) : (unsigned)((int)grid_near(g, v) - g->lo);
 }
 
+/* iq4 is a constant where these are called, so that the loops have no branch and become vectors. */
+static inline float near_in(bool iq4, float lo, float hi, float v)
+{
+	return iq4 ? (float)iq4_values[iq4_code(v)] : whole(clamp(v, lo, hi));
+}
+
+static inline float loss_in(bool iq4, const float *x, const float *w, int n, const struct grid *g, float d)
+{
+	float p[LANES] = { 0 }, inverse = scale_inverse(d), lo = (float)g->lo, hi = (float)g->hi;
+
+	for (int i = 0; i < n; i += LANES)
+		for (int l = 0; l < LANES; l++) {
+			float v = x[i + l], e = v - d * near_in(iq4, lo, hi, v * inverse);
+
+			p[l] += w[i + l] * (e * e);
+		}
+	return lanes_sum(p);
+}
+
 float scale_loss(const float *x, const float *w, int n, const struct grid *g, float d)
 {
-	float p[LANES] = { 0 }, inverse = scale_inverse(d);
+	return g->iq4 ? loss_in(true, x, w, n, g, d) : loss_in(false, x, w, n, g, d);
+}
 
-	for (int i = 0; i < n; i++) {
-		float e = x[i] - d * grid_near(g, x[i] * inverse);
+static inline struct scale_sums sums_in(bool iq4, const float *x, const float *w, int n, const struct grid *g,
+					float d)
+{
+	float xc[LANES] = { 0 }, cc[LANES] = { 0 };
+	float inverse = scale_inverse(d), lo = (float)g->lo, hi = (float)g->hi;
 
-		p[i % LANES] += w[i] * (e * e);
-	}
-	return lanes_sum(p);
+	for (int i = 0; i < n; i += LANES)
+		for (int l = 0; l < LANES; l++) {
+			float c = near_in(iq4, lo, hi, x[i + l] * inverse), wc = w[i + l] * c;
+
+			xc[l] += wc * x[i + l];
+			cc[l] += wc * c;
+		}
+	return (struct scale_sums){ (double)lanes_sum(xc), (double)lanes_sum(cc) };
 }
 
 struct scale_sums scale_sums(const float *x, const float *w, int n, const struct grid *g, float d)
 {
-	float xc[LANES] = { 0 }, cc[LANES] = { 0 }, inverse = scale_inverse(d);
-
-	for (int i = 0; i < n; i++) {
-		float c = grid_near(g, x[i] * inverse), wc = w[i] * c;
-
-		xc[i % LANES] += wc * x[i];
-		cc[i % LANES] += wc * c;
-	}
-	return (struct scale_sums){ (double)lanes_sum(xc), (double)lanes_sum(cc) };
+	return g->iq4 ? sums_in(true, x, w, n, g, d) : sums_in(false, x, w, n, g, d);
 }
 
 float scale_search(const float *x, const float *w, int n, const struct grid *g, int tries)
@@ -295,11 +315,12 @@ float affine_loss(const float *x, const float *w, int n, int top, struct affine 
 {
 	float p[LANES] = { 0 }, inverse = scale_inverse(a.d);
 
-	for (int i = 0; i < n; i++) {
-		float e = x[i] + a.m - a.d * affine_near(x[i], (float)top, inverse, a.m);
+	for (int i = 0; i < n; i += LANES)
+		for (int l = 0; l < LANES; l++) {
+			float v = x[i + l], e = v + a.m - a.d * affine_near(v, (float)top, inverse, a.m);
 
-		p[i % LANES] += w[i] * (e * e);
-	}
+			p[l] += w[i + l] * (e * e);
+		}
 	return lanes_sum(p);
 }
 
@@ -313,15 +334,16 @@ struct affine_sums affine_sums(const float *x, const float *w, int n, int top, s
 	float sw[LANES] = { 0 }, sx[LANES] = { 0 }, sc[LANES] = { 0 }, scc[LANES] = { 0 };
 	float sxc[LANES] = { 0 }, inverse = scale_inverse(a.d);
 
-	for (int i = 0; i < n; i++) {
-		float c = affine_near(x[i], (float)top, inverse, a.m), wc = w[i] * c;
+	for (int i = 0; i < n; i += LANES)
+		for (int l = 0; l < LANES; l++) {
+			float v = x[i + l], c = affine_near(v, (float)top, inverse, a.m), wc = w[i + l] * c;
 
-		sw[i % LANES] += w[i];
-		sx[i % LANES] += w[i] * x[i];
-		sc[i % LANES] += wc;
-		scc[i % LANES] += wc * c;
-		sxc[i % LANES] += wc * x[i];
-	}
+			sw[l] += w[i + l];
+			sx[l] += w[i + l] * v;
+			sc[l] += wc;
+			scc[l] += wc * c;
+			sxc[l] += wc * v;
+		}
 	return (struct affine_sums){ (double)lanes_sum(sw), (double)lanes_sum(sx), (double)lanes_sum(sc),
 				     (double)lanes_sum(scc), (double)lanes_sum(sxc) };
 }

@@ -204,7 +204,7 @@ void pair_search(const struct block *b, int top, enum effort effort, struct pair
 		double end = MOST - 4 * t;
 		at.half_d = half_near(b, (double)most_d / end, &at.d);
 		at.half_m = half_near(b, (double)most_m / end, &at.m);
-		double loss = pick_pairs(b, top, target, effort == EFFORT_BEST, &at);
+		double loss = pick_pairs(b, top, target, effort == EFFORT_BEST ? 2 : 0, &at);
 		for (int r = 0; r < reach.rounds && improve_pair(b, top, 1, &at, &loss); r++)
 			;
 		if (loss < least) {
