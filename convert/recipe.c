@@ -52,6 +52,8 @@ static bool source_prefix(const char **p, enum rule_source *s)
 	return false;
 }
 
+#define WRITTEN "KEEP, F32, F16, BF16, Q4_0, Q4_1, Q8_0, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, NVFP4"
+
 static enum status parse_type(struct rule *r, const char *name, const char *line, const char *where,
 			      struct err *e)
 {
@@ -60,11 +62,10 @@ static enum status parse_type(struct rule *r, const char *name, const char *line
 		return OK;
 	r->type = dtype_by_name(name, true);
 	if (r->type == DT_NONE || dtype_info(r->type)->gguf_id < 0)
-		return err_set(e, ERR_USAGE, "%s: '%s': %s is no GGUF type; types: KEEP, F32, F16, BF16, Q8_0, "
-			       "MXFP4", where, line, name);
+		return err_set(e, ERR_USAGE, "%s: '%s': %s is no GGUF type; types: " WRITTEN, where, line, name);
 	if (!codec_can_encode(r->type))
-		return err_set(e, ERR_UNSUPPORTED, "%s: '%s': this version does not write %s; it writes KEEP, "
-			       "F32, F16, BF16, Q8_0, MXFP4", where, line, dtype_info(r->type)->name);
+		return err_set(e, ERR_UNSUPPORTED, "%s: '%s': this version does not write %s; it writes " WRITTEN,
+			       where, line, dtype_info(r->type)->name);
 	return OK;
 }
 

@@ -19,8 +19,9 @@ static void decode_f32(const uint8_t *b, size_t n, float *out)
 		out[i] = bits_f32((uint32_t)load_le(b + 4 * i, 4));
 }
 
-static void encode_f32(const float *x, size_t n, uint8_t *b)
+static void encode_f32(const float *x, const float *weight, size_t n, enum effort effort, uint8_t *b)
 {
+	(void)weight, (void)effort;
 	for (size_t i = 0; i < n; i++)
 		store_le(b + 4 * i, 4, f32_bits(x[i]));
 }
@@ -31,8 +32,9 @@ static void decode_f16(const uint8_t *b, size_t n, float *out)
 		out[i] = f16_to_f32((uint16_t)load_le(b + 2 * i, 2));
 }
 
-static void encode_f16(const float *x, size_t n, uint8_t *b)
+static void encode_f16(const float *x, const float *weight, size_t n, enum effort effort, uint8_t *b)
 {
+	(void)weight, (void)effort;
 	for (size_t i = 0; i < n; i++)
 		store_le(b + 2 * i, 2, f32_to_f16(x[i]));
 }
@@ -43,8 +45,9 @@ static void decode_bf16(const uint8_t *b, size_t n, float *out)
 		out[i] = bf16_to_f32((uint16_t)load_le(b + 2 * i, 2));
 }
 
-static void encode_bf16(const float *x, size_t n, uint8_t *b)
+static void encode_bf16(const float *x, const float *weight, size_t n, enum effort effort, uint8_t *b)
 {
+	(void)weight, (void)effort;
 	for (size_t i = 0; i < n; i++)
 		store_le(b + 2 * i, 2, f32_to_bf16(x[i]));
 }
@@ -55,20 +58,20 @@ static const struct codec { decode_fn *decode; encode_fn *encode; } codecs[DT_CO
 	[DT_F32] = { decode_f32, encode_f32 },
 	[DT_F16] = { decode_f16, encode_f16 },
 	[DT_BF16] = { decode_bf16, encode_bf16 },
-	[DT_Q4_0] = { decode_q4_0, NULL },
-	[DT_Q4_1] = { decode_q4_1, NULL },
+	[DT_Q4_0] = { decode_q4_0, encode_q4_0 },
+	[DT_Q4_1] = { decode_q4_1, encode_q4_1 },
 	[DT_Q5_0] = { decode_q5_0, NULL },
 	[DT_Q5_1] = { decode_q5_1, NULL },
 	[DT_Q8_0] = { decode_q8_0, encode_q8_0 },
 	[DT_Q2_K] = { decode_q2_k, NULL },
 	[DT_Q3_K] = { decode_q3_k, NULL },
-	[DT_Q4_K] = { decode_q4_k, NULL },
-	[DT_Q5_K] = { decode_q5_k, NULL },
-	[DT_Q6_K] = { decode_q6_k, NULL },
-	[DT_IQ4_NL] = { decode_iq4_nl, NULL },
-	[DT_IQ4_XS] = { decode_iq4_xs, NULL },
+	[DT_Q4_K] = { decode_q4_k, encode_q4_k },
+	[DT_Q5_K] = { decode_q5_k, encode_q5_k },
+	[DT_Q6_K] = { decode_q6_k, encode_q6_k },
+	[DT_IQ4_NL] = { decode_iq4_nl, encode_iq4_nl },
+	[DT_IQ4_XS] = { decode_iq4_xs, encode_iq4_xs },
 	[DT_MXFP4] = { decode_mxfp4, encode_mxfp4 },
-	[DT_NVFP4] = { decode_nvfp4, NULL },
+	[DT_NVFP4] = { decode_nvfp4, encode_nvfp4 },
 };
 
 bool codec_can_decode(enum dtype t)
@@ -86,9 +89,10 @@ void codec_decode(enum dtype t, const uint8_t *blocks, size_t n, float *out)
 	codecs[t].decode(blocks, n, out);
 }
 
-void codec_encode(enum dtype t, const float *x, size_t n, uint8_t *blocks)
+void codec_encode(enum dtype t, const float *x, const float *weight, size_t n, enum effort effort,
+		  uint8_t *blocks)
 {
-	codecs[t].encode(x, n, blocks);
+	codecs[t].encode(x, weight, n, effort, blocks);
 }
 
 size_t codec_first_not_finite(const float *x, size_t n)

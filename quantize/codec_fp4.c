@@ -35,36 +35,65 @@ static uint8_t e2m1_nearest(float v)
 	return (uint8_t)(c | (v < 0 && c ? 8 : 0));
 }
 
-static float mxfp4_try(const float *x, int e, uint8_t codes[32])
+/* Codes and loss of n elements at scale d; infinite if a value of the result is. */
+static double e2m1_try(const float *x, const float *w, int n, float d, uint8_t *codes)
 {
-	float d = e8m0_to_f32((uint8_t)e), sum = 0;
+	float inverse = 1 / d;
+	double sum = 0;
 
-	for (int k = 0; k < 32; k++) {
-		codes[k] = e2m1_nearest(x[k] / d);
-		float diff = e2m1_values[codes[k]] * d - x[k];
-		sum += diff * diff;
+	for (int k = 0; k < n; k++) {
+		codes[k] = e2m1_nearest(d < 0x1p-120f ? x[k] / d : x[k] * inverse);
+		double diff = (double)(e2m1_values[codes[k]] * d) - (double)x[k];
+		sum += w ? (double)w[k] * (diff * diff) : diff * diff;
 	}
 	return sum;
 }
 
-/* All exponents that can be best are tried: from the one where the largest value is saturated by
- * a third to the one where it falls to the middle of the grid. */
-void encode_mxfp4(const float *x, size_t n, uint8_t *b)
+/* What values beyond the grid alone lose at scale d, and more at any smaller one. */
+static double e2m1_cut(const float *x, const float *w, int n, float d)
 {
+	double sum = 0, over;
+
+	for (int k = 0; k < n; k++) {
+		over = fabs((double)x[k]) - 6 * (double)d;
+		if (over > 0)
+			sum += (w ? (double)w[k] : 1) * (over * over);
+	}
+	return sum;
+}
+
+static bool all_zero(const float *w, int n)
+{
+	for (int k = 0; k < n; k++)
+		if (w[k] != 0)
+			return false;
+	return true;
+}
+
+/* All exponents that can be best are tried, downwards. Above the first all values are below twice
+ * the scale, where a doubled grid has only some of the same numbers; under the last what is cut
+ * off loses more than the best. */
+void encode_mxfp4(const float *x, const float *weight, size_t n, enum effort effort, uint8_t *b)
+{
+	(void)effort;
 	for (size_t i = 0; i < n; i += 32, b += 17, x += 32) {
+		const float *w = weight && !all_zero(weight + i, 32) ? weight + i : NULL;
 		uint8_t codes[32], best[32] = { 0 };
-		float amax = 0, least = INFINITY;
-		int e = 0, best_e = 0, first;
+		float amax = 0;
+		double least = INFINITY;
+		int best_e = 0, e;
 
 		for (int k = 0; k < 32; k++)
 			amax = fabsf(x[k]) > amax ? fabsf(x[k]) : amax;
-		first = amax > 0 ? ilogbf(amax) - 3 + 127 : 0;
-		for (e = first; amax > 0 && e <= first + 3; e++) {
-			int at = e < 0 ? 0 : e > 254 ? 254 : e;
-			float err = mxfp4_try(x, at, codes);
+		e = amax > 0 ? ilogbf(amax) + 127 : -1;
+		for (e = e > 254 ? 254 : amax > 0 && e < 0 ? 0 : e; e >= 0; e--) {
+			float d = e8m0_to_f32((uint8_t)e);
+			if (e2m1_cut(x, w, 32, d) >= least)
+				break;
+			double err = e2m1_try(x, w, 32, d, codes);
 			if (err < least) {
 				least = err;
-				best_e = at;
+				best_e = e;
 				memcpy(best, codes, 32);
 			}
 		}
@@ -96,5 +125,45 @@ void decode_nvfp4(const uint8_t *b, size_t n, float *out)
 				out[k] = e2m1_values[(pair & 15) == 8 ? 0 : pair & 15] * d;
 				out[k + 8] = e2m1_values[pair >> 4 == 8 ? 0 : pair >> 4] * d;
 			}
+		}
+}
+
+/* 16 values: from the first scale that reaches the largest with half the grid, downwards as above. */
+static uint8_t encode_nvfp4_group(const float *x, const float *w, uint8_t best[16])
+{
+	uint8_t codes[16], best_s = 0;
+	float amax = 0;
+	double least = INFINITY;
+
+	for (int k = 0; k < 16; k++)
+		amax = fabsf(x[k]) > amax ? fabsf(x[k]) : amax;
+	memset(best, 0, 16);
+	for (int s = 0x7E; s > 0 && amax > 0; s--) {
+		float d = nvfp4_scale((uint8_t)s);
+		if (s > 1 && d > amax)
+			continue;
+		if (e2m1_cut(x, w, 16, d) >= least)
+			break;
+		double err = e2m1_try(x, w, 16, d, codes);
+		if (err < least) {
+			least = err;
+			best_s = (uint8_t)s;
+			memcpy(best, codes, 16);
+		}
+	}
+	return best_s;
+}
+
+void encode_nvfp4(const float *x, const float *weight, size_t n, enum effort effort, uint8_t *b)
+{
+	(void)effort;
+	for (size_t i = 0; i < n; i += 64, b += 36)
+		for (size_t s = 0; s < 4; s++) {
+			const float *w = weight ? weight + i + 16 * s : NULL;
+			uint8_t best[16];
+
+			b[s] = encode_nvfp4_group(x + i + 16 * s, w && !all_zero(w, 16) ? w : NULL, best);
+			for (size_t k = 0; k < 8; k++)
+				b[4 + 8 * s + k] = (uint8_t)(best[k] | best[k + 8] << 4);
 		}
 }

@@ -17,8 +17,12 @@ bool codec_can_encode(enum dtype t);
 /* n elements (a whole number of blocks) to the float32 values that ggml reads there, to the bit (but
  * that MXFP4 keeps negative zeros). t must be decodable. */
 void codec_decode(enum dtype t, const uint8_t *blocks, size_t n, float *out);
-/* The nearest blocks to x[n]; x must be finite. t must be encodable. */
-void codec_encode(enum dtype t, const float *x, size_t n, uint8_t *blocks);
+/* Blocks of small squared error to x[n], a whole number of blocks; x must be finite. weight[n], not
+ * negative, multiplies each element's squared error (per block only ratios count; a block of zeros
+ * counts as equal ones); NULL for equal weights. t must be encodable. */
+enum effort { EFFORT_FAST, EFFORT_BEST };
+void codec_encode(enum dtype t, const float *x, const float *weight, size_t n, enum effort effort,
+		  uint8_t *blocks);
 /* First element of x[n] that is NaN or infinite, or n. */
 size_t codec_first_not_finite(const float *x, size_t n);
 

@@ -257,7 +257,7 @@ static struct fault by_value(const struct source_run *r, enum dtype target, bool
 		size_t bad = exact ? n : codec_first_not_finite(scratch, (size_t)n);
 		if (bad < n)
 			return (struct fault){ FAULT_INFINITE, e + bad };
-		codec_encode(target, scratch, (size_t)n, out);
+		codec_encode(target, scratch, NULL, (size_t)n, EFFORT_FAST, out);
 		for (uint64_t i = 0; exact && target == DT_BF16 && i < n; i++)
 			if (f32_bits(scratch[i]) & 0xFFFF)
 				return (struct fault){ FAULT_INEXACT, e + i };

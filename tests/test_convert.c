@@ -136,6 +136,7 @@ static void rules_match_in_order(void)
 	struct err e;
 
 	CHECK(recipe_add(&r, "attn=F16", true, "test", &e) == OK);
+	CHECK(recipe_add(&r, "experts=q4_k", true, "test", &e) == OK);
 	CHECK(recipe_add(&r, "@fp4:.*=KEEP", false, "test", &e) == OK);
 	CHECK(recipe_add(&r, "^blk\\.[0-3]\\.=q8-0", false, "test", &e) == OK);
 	CHECK(recipe_match(&r, "blk.1.attn_kv.weight", SOURCE_FP4)->type == DT_F16);
@@ -146,7 +147,7 @@ static void rules_match_in_order(void)
 	CHECK(recipe_add(&r, "x", true, "test", &e) == ERR_USAGE);
 	CHECK(recipe_add(&r, "@bf16:x=F16", true, "test", &e) == ERR_USAGE);
 	CHECK(recipe_add(&r, "x=F8_E4M3", true, "test", &e) == ERR_USAGE);
-	CHECK(recipe_add(&r, "x=Q4_K", true, "test", &e) == ERR_UNSUPPORTED);
+	CHECK(recipe_add(&r, "x=Q2_K", true, "test", &e) == ERR_UNSUPPORTED);
 	recipe_close(&r);
 }
 

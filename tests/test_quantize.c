@@ -114,7 +114,7 @@ static void types_agree_with_published_digests(void)
 	hex_of(x, sizeof x, hex);
 	CHECK(strcmp(hex, "2b40936ce3bc82a99c2b12b12059bba30d0f47d47ccbdc1350a35e703328a969") == 0);
 	for (size_t i = 0; i < 2; i++) {
-		codec_encode(plain[i].t, x, 4096, b);
+		codec_encode(plain[i].t, x, NULL, 4096, EFFORT_FAST, b);
 		hex_of(b, 4096 * 2, hex);
 		CHECKF(strcmp(hex, plain[i].blocks) == 0, "%s", hex);
 		codec_decode(plain[i].t, b, 4096, y);
@@ -134,7 +134,7 @@ static void encoders_are_no_worse_than_the_reference(void)
 
 	vector(x);
 	for (size_t i = 0; i < 2; i++) {
-		codec_encode(types[i].t, x, 4096, b);
+		codec_encode(types[i].t, x, NULL, 4096, EFFORT_FAST, b);
 		codec_decode(types[i].t, b, 4096, y);
 		CHECKF(nrmse(x, y, 4096) <= types[i].reference, "%s: %g", dtype_info(types[i].t)->name,
 		       nrmse(x, y, 4096));
@@ -146,25 +146,25 @@ static void q8_0_at_its_edges(void)
 	float x[32] = { 0 }, y[32];
 	uint8_t b[34];
 
-	codec_encode(DT_Q8_0, x, 32, b);
+	codec_encode(DT_Q8_0, x, NULL, 32, EFFORT_FAST, b);
 	codec_decode(DT_Q8_0, b, 32, y);
 	for (int i = 0; i < 32; i++)
 		CHECK(y[i] == 0);
 	x[3] = 1e30f;				/* beyond half's range: saturates, stays finite */
 	x[4] = -1e30f;
-	codec_encode(DT_Q8_0, x, 32, b);
+	codec_encode(DT_Q8_0, x, NULL, 32, EFFORT_FAST, b);
 	codec_decode(DT_Q8_0, b, 32, y);
 	CHECK(y[3] == 127 * 65504.0f && y[4] == -y[3]);
 	for (int i = 0; i < 32; i++)
 		x[i] = (float)(i - 16) * 0.25f;
-	codec_encode(DT_Q8_0, x, 32, b);
+	codec_encode(DT_Q8_0, x, NULL, 32, EFFORT_FAST, b);
 	codec_decode(DT_Q8_0, b, 32, y);
 	for (int i = 0; i < 32; i++)
 		CHECKF(fabsf(x[i] - y[i]) <= 4.0f / 127, "%g became %g", (double)x[i], (double)y[i]);
 	/* by hand: scale 1 (amax 127), codes are the values */
 	for (int i = 0; i < 32; i++)
 		x[i] = (float)(i * 4 + 3 - (i == 0) * 130);
-	codec_encode(DT_Q8_0, x, 32, b);
+	codec_encode(DT_Q8_0, x, NULL, 32, EFFORT_FAST, b);
 	CHECK(b[0] == 0x00 && b[1] == 0x3C && (int8_t)b[2] == -127 && (int8_t)b[33] == 127);
 }
 
