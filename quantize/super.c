@@ -16,7 +16,7 @@ struct reach { int tries, phases, halves, radius, rounds; };
 
 static struct reach reach_of(enum effort effort)
 {
-	return effort == EFFORT_BEST ? (struct reach){ 16, 8, 12, 2, 4 } : (struct reach){ 6, 1, 1, 1, 1 };
+	return effort == EFFORT_BEST ? (struct reach){ 16, 8, 12, 2, 4 } : (struct reach){ 6, 2, 1, 1, 1 };
 }
 
 static int whole_near(double v, int lo, int hi)
