@@ -10,6 +10,8 @@
 #ifndef QUANTIZE_SEARCH_H
 #define QUANTIZE_SEARCH_H
 
+#include <math.h>
+
 #include "quantize/codecs.h"
 
 /* x and w (at most 1; all 1 without weights) of n elements, n a multiple of 16; values are x times
@@ -28,7 +30,7 @@ unsigned grid_code(const struct grid *g, float v);
 /* 1 / d, and 0 where that would leave float32. */
 static inline float scale_inverse(float d)
 {
-	return d > 0x1p-120f || d < -0x1p-120f ? 1 / d : 0;
+	return fabsf(d) > 0x1p-120f ? 1 / d : 0;
 }
 
 /* Loss of n elements at scale d, each with its nearest code. */
