@@ -76,6 +76,7 @@ fuzz: fuzzers               ## T=60 seconds for each target
 bench: $(BIN) tools         ## speed beside this machine's ceilings (40 GB of scratch, minutes)
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench.sh
 	@BUILD=$(BUILD) tests/bench_context.sh
+	@$(BUILD)/tests/tool_kernels 1; $(BUILD)/tests/tool_kernels $${THREADS:-2}
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_peer.sh
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_stream.sh
 

@@ -11,7 +11,7 @@ fi
 build=${BUILD:-build/gcc-release}
 bin=${BIN:-$build/ingot}
 dir=${BENCH_DIR:-/var/tmp/ingot-bench}
-threads=${THREADS:-2} layers=${LAYERS:-2} rounds=${ROUNDS:-3} chunks=${CHUNKS:-4} new=${NEW:-32}
+threads=${THREADS:-2} layers=${LAYERS:-2} rounds=${ROUNDS:-2} chunks=${CHUNKS:-4} new=${NEW:-200}
 text=${TEXT:-samples/heldout.txt} tokens=$((512 * chunks))
 mkdir -p "$dir"
 make_model() {	# RECIPE FILE
@@ -23,7 +23,7 @@ make_model() {	# RECIPE FILE
 }
 # Both leave out the opening of the file: seconds from the first layer to the last score.
 ours_prefill() {
-	"$bin" perplexity "$1" -f "$text" -c 512 --chunks "$chunks" -t "$threads" --max-memory 12G --no-progress \
+	"$bin" perplexity "$1" -f "$text" -c 512 --chunks "$chunks" -t "$threads" --max-memory 2G --no-progress \
 		--json "$dir/peer.json" >/dev/null 2>&1
 	sed -n 's/.*"seconds":[[:space:]]*\([0-9.e+]*\).*/\1/p' "$dir/peer.json" | tail -n 1 |
 		awk -v n="$tokens" '{ printf "%.2f", n / $1 }'
@@ -33,12 +33,18 @@ theirs_prefill() {
 		-ub "$tokens" 2>&1 | sed -n 's/.*perplexity: \([0-9.]*\) seconds per pass.*/\1/p' |
 		awk -v n="$tokens" '{ printf "%.2f", n / $1 }'
 }
+seconds_for() {	# MODEL N: seconds to decode N tokens, drawn so that all experts get their turn
+	"$bin" run "$1" --raw -p "And it came to pass" -n "$2" --temp 1 --ignore-eos -t "$threads" --max-memory 14G \
+		--no-progress -v 2>&1 >/dev/null | sed -n 's/^decode: .* in \([0-9.]*\) s.*/\1/p'
+}
+# Weights are read when they are first wanted, llama-bench's before it starts: so the later tokens.
 ours_decode() {
-	"$bin" run "$1" --raw -p "And it came to pass" -n "$new" --ignore-eos -t "$threads" --max-memory 14G \
-		--no-progress -v 2>&1 >/dev/null | sed -n 's/^decode: .*, \([0-9.]*\) tokens\/s.*/\1/p'
+	local a b
+	a=$(seconds_for "$1" "$new") b=$(seconds_for "$1" $((3 * new)))
+	awk -v a="$a" -v b="$b" -v n="$new" 'BEGIN { printf "%.2f", 2 * n / (b - a) }'
 }
 theirs_decode() {
-	"$LLAMA"/llama-bench -m "$1" -t "$threads" -p 0 -n "$new" -r 1 2>/dev/null |
+	"$LLAMA"/llama-bench -m "$1" -t "$threads" -p 0 -n 64 -r 1 2>/dev/null |
 		awk -F'|' '/ tg/ { split($8, a, " "); printf "%.2f", a[1] }'
 }
 ratio() { awk -v a="${1:-0}" -v b="${2:-0}" 'BEGIN { if (b > 0) printf "%.2f", a / b; else printf "?" }'; }
