@@ -23,7 +23,7 @@ make_model() {	# RECIPE FILE
 }
 # Both leave out the opening of the file: seconds from the first layer to the last score.
 ours_prefill() {
-	"$bin" perplexity "$1" -f "$text" -c 512 --chunks "$chunks" -t "$threads" --max-memory 2G --no-progress \
+	"$bin" perplexity "$1" -f "$text" -c 512 --chunks "$chunks" -t "$threads" --max-memory 1G --no-progress \
 		--json "$dir/peer.json" >/dev/null 2>&1
 	sed -n 's/.*"seconds":[[:space:]]*\([0-9.e+]*\).*/\1/p' "$dir/peer.json" | tail -n 1 |
 		awk -v n="$tokens" '{ printf "%.2f", n / $1 }'
