@@ -89,17 +89,9 @@ FILE *cli_out(const struct cli *c)
 
 /* ---- progress -------------------------------------------------------------------------------*/
 
-static double seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 void progress_begin(struct progress *p, struct cli *c, const char *verb, uint64_t total)
 {
-	*p = (struct progress){ .cli = c, .verb = verb, .total = total, .started = seconds(),
+	*p = (struct progress){ .cli = c, .verb = verb, .total = total, .started = clock_seconds(),
 				.active = !c->quiet && !c->no_progress, .terminal = isatty(STDERR_FILENO) };
 	p->shown = p->started;
 }
@@ -117,7 +109,7 @@ static const char *time_text(char *out, size_t cap, double s)
 
 void progress_update(struct progress *p, uint64_t done, const char *what)
 {
-	double now = seconds(), rate;
+	double now = clock_seconds(), rate;
 	char line[256], eta[24], name[80] = "";
 	struct winsize w = { 0 };
 	int n, width = 79;

@@ -102,6 +102,8 @@ void *mem_new(size_t n, size_t size, const char *what, struct err *e) MUST_USE;
 enum status mem_grow(void **p, size_t *cap, size_t want, size_t size, const char *what,
 		     struct err *e) MUST_USE;
 char *mem_strdup(const char *s, struct err *e) MUST_USE;
+/* Of a clock that only goes forward: for durations and progress, never for what is written. */
+double clock_seconds(void);
 /* "DIR/NAME", owned by the caller. */
 char *path_join(const char *dir, const char *name, struct err *e) MUST_USE;
 

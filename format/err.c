@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum status err_set(struct err *e, enum status s, const char *fmt, ...)
 {
@@ -211,4 +212,11 @@ char *path_join(const char *dir, const char *name, struct err *e)
 		p[d] = '/';
 	memcpy(p + d + slash, name, n);
 	return p;
+}
+
+double clock_seconds(void)
+{
+	struct timespec t;
+
+	return clock_gettime(CLOCK_MONOTONIC, &t) == 0 ? (double)t.tv_sec + (double)t.tv_nsec * 1e-9 : 0;
 }

@@ -292,13 +292,6 @@ static void print_mtp(FILE *to, const struct task *t)
 enum { N_MODELS = 4 };
 #define MODELS(t) { &(t)->m, &(t)->ref, &(t)->m_mtp, &(t)->ref_mtp }
 
-static double clock_seconds(void)
-{
-	struct timespec t;
-
-	return clock_gettime(CLOCK_MONOTONIC, &t) == 0 ? (double)t.tv_sec + (double)t.tv_nsec * 1e-9 : 0;
-}
-
 static double tokens_run(const struct task *t)
 {
 	return (double)t->plan.n_chunks * (double)t->o.n_ctx;

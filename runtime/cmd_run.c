@@ -44,14 +44,6 @@ struct task {
 
 static const char *const modes[] = { "none", "low", "high", "max" };	/* by enum chat_think */
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* ---- the prompt ---------------------------------------------------------------------------*/
 
 static enum status read_stdin(char **text, size_t *n, struct err *e)
@@ -302,7 +294,7 @@ out:
 static enum status prefill(struct task *t, struct err *e)
 {
 	uint64_t bytes = model_tensor_bytes(&t->m), n_batches = u64_div_up(t->n_prompt, t->n_batch);
-	double start = now();
+	double start = clock_seconds();
 	enum status st = OK;
 
 	progress_begin(&t->progress, &t->c, "prompt", bytes * n_batches);
@@ -314,13 +306,13 @@ static enum status prefill(struct task *t, struct err *e)
 		progress_update(&t->progress, bytes * (at / t->n_batch + 1), NULL);
 	}
 	progress_end(&t->progress);
-	t->prompt_seconds = now() - start;
+	t->prompt_seconds = clock_seconds() - start;
 	return st;
 }
 
 static enum status decode(struct task *t, struct err *e)
 {
-	double start = now();
+	double start = clock_seconds();
 	enum status st = OK;
 	uint32_t id;
 
@@ -339,7 +331,7 @@ static enum status decode(struct task *t, struct err *e)
 			TRY(session_eval(&t->session, &id, 1, t->logits, e));
 	}
 out:
-	t->decode_seconds = now() - start;
+	t->decode_seconds = clock_seconds() - start;
 	return st;
 }
 

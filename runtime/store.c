@@ -16,14 +16,6 @@
 
 enum { BUFFER_SLACK = 3 * DISK_ALIGN };	/* what direct reads add to a buffer */
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static uint64_t most(uint64_t a, uint64_t b) { return a > b ? a : b; }
 
 /* ---- shelves: how a model divides into units ---- */
@@ -294,7 +286,7 @@ static void load(struct store *s, size_t unit, struct buffer b, struct weight_sc
 
 	u->state = UNIT_LOADING;
 	if (s->n_loading++ == 0)
-		s->reading_since = now();
+		s->reading_since = clock_seconds();
 	pthread_mutex_unlock(&s->mutex);
 	pages_free(*p, *cap);		/* of a unit that was made, where this one is not */
 	*p = b.p;
@@ -302,7 +294,7 @@ static void load(struct store *s, size_t unit, struct buffer b, struct weight_sc
 	st = fetch(s, u, &rows, scratch, &e);
 	pthread_mutex_lock(&s->mutex);
 	if (--s->n_loading == 0)
-		s->read_seconds += now() - s->reading_since;
+		s->read_seconds += clock_seconds() - s->reading_since;
 	s->held += *cap - b.cap;	/* it may have grown */
 	u->buf = *p;
 	u->cap = *cap;
@@ -433,7 +425,7 @@ out:
 static bool wait_for(struct store *s, size_t unit)
 {
 	const struct unit *u = &s->units[unit];
-	double since = now();
+	double since = clock_seconds();
 
 	s->demand = unit;
 	s->refused = false;
@@ -441,7 +433,7 @@ static bool wait_for(struct store *s, size_t unit)
 	while (u->state != UNIT_READY && u->state != UNIT_FAILED && !s->refused)
 		pthread_cond_wait(&s->done, &s->mutex);
 	s->demand = UNIT_NONE;
-	s->wait_seconds += now() - since;
+	s->wait_seconds += clock_seconds() - since;
 	return u->state == UNIT_READY;
 }
 
