@@ -14,6 +14,7 @@ const struct command commands[] = {
 	{ "inspect", "PATH", "what a checkpoint or GGUF is, from its headers alone", cmd_inspect },
 	{ "convert", "SOURCE -o OUT.gguf", "turn a checkpoint into one sealed GGUF", cmd_convert },
 	{ "verify", "PATH", "check the digests of a source, or the seal of a GGUF", cmd_verify },
+	{ "sign", "FILE.gguf --key KEY.pem", "sign a sealed GGUF in place", cmd_sign },
 	{ "perplexity", "MODEL -f TEXT", "run a checkpoint or GGUF over a text", cmd_perplexity },
 	{ "run", "MODEL -p PROMPT", "generate text with a checkpoint or GGUF", cmd_run },
 	{ "help", "[COMMAND]", "this list, or one command's options", cmd_help },
