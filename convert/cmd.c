@@ -206,6 +206,8 @@ struct request {
 	{ "sums", 0, OPT_FLAG, &(q).o.sums, NULL, "also write OUT.gguf.SHA256SUMS (one more read)" },    \
 	{ "dry-run", 0, OPT_FLAG, &(q).o.dry_run, NULL, "print the plan and stop" },                     \
 	{ "force", 0, OPT_FLAG, &(q).o.force, NULL, "replace an existing OUT.gguf when the new one is complete" }, \
+	{ "resume", 0, OPT_FLAG, &(q).o.resume, NULL, "go on with what a run left that was stopped or killed" }, \
+	{ "journal-every", 0, OPT_SIZE, &(q).o.journal_every, "SIZE", "output that a crash may cost (default 1G, or 10 s)" }, \
 	{ NULL, 0, OPT_FLAG, NULL, NULL, NULL }
 
 static int carry_out(struct request *q, struct cli *c, const char *verb, run_fn *work)

@@ -185,16 +185,23 @@ struct output {
 	char *path, *partial, *lock;	/* owned */
 	int fd, direct_fd, dir_fd, lock_fd;
 	uint64_t size;
-	bool force;
+	bool force, kept;		/* kept: the partial file is an earlier run's */
+	bool made;			/* ... or ours */
 };
 #define OUTPUT_NONE ((struct output){ .fd = -1, .direct_fd = -1, .dir_fd = -1, .lock_fd = -1 })
 /* Writes at offsets and from memory that are multiples of this go past the page cache. */
 enum { OUTPUT_ALIGN = 4096 };
 
-/* Locks, creates the partial file and reserves size bytes on the disk (so that a full disk
- * shows now). Without force an existing path is refused; ERR_BUSY if another run holds it. */
-enum status output_open(struct output *o, const char *path, uint64_t size, bool force,
+/* What becomes of a partial file that an earlier run left. */
+enum leftover { LEFTOVER_REPLACE, LEFTOVER_REFUSE, LEFTOVER_KEEP };
+/* Locks, creates the partial file (or opens what is left of it) and reserves size bytes on the disk (so
+ * that a full disk shows now). Without force an existing path is refused; ERR_BUSY if another run
+ * holds it. With LEFTOVER_KEEP, o->kept says whether there was a partial file of that size. */
+enum status output_open(struct output *o, const char *path, uint64_t size, bool force, enum leftover left,
 			struct err *e) MUST_USE;
+/* Everything written so far is on the disk when it returns OK. A failure is final: the kernel may have
+ * dropped the pages. */
+enum status output_sync(const struct output *o, struct err *e) MUST_USE;
 /* n bytes at off. The part of it that is aligned in file and memory alike bypasses the page
  * cache where the file system allows. */
 enum status output_write(const struct output *o, const void *buf, size_t n, uint64_t off,
@@ -203,6 +210,8 @@ enum status output_write(const struct output *o, const void *buf, size_t n, uint
 enum status output_commit(struct output *o, struct err *e) MUST_USE;
 /* Removes the partial file and the lock; safe after commit and on OUTPUT_NONE. */
 void output_abandon(struct output *o);
+/* The same, but the partial file stays for another run. */
+void output_leave(struct output *o);
 
 /* ---- digest.c: SHA-256 and git's blob id ------------------------------------------------*/
 
