@@ -59,9 +59,9 @@ tools: $(TOOLS)             ## generators of samples and fixtures
 check: lint $(BIN) $(TESTS) $(TOOLS)   ## unit and command-line tests
 	@BIN=$(BIN) BUILD=$(BUILD) tests/run.sh $(TESTS)
 
-$(BUILD)/tests/fault.so: tests/fault.c
+$(BUILD)/tests/fault.so: tests/fault.c tests/fault_cut.h
 	@mkdir -p $(@D)
-	$(CC) -shared -fPIC -O1 $(WARN) -D_GNU_SOURCE $< -o $@ -ldl
+	$(CC) -shared -fPIC -O1 $(WARN) -D_GNU_SOURCE -I. $< -o $@ -ldl
 
 crash: $(BIN) $(TOOLS) $(BUILD)/tests/fault.so   ## runs that are killed or whose calls fail; SCALE=25 for long
 	@BIN=$(BIN) BUILD=$(BUILD) tests/crash.sh

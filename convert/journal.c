@@ -189,6 +189,24 @@ static enum status put_claims(struct journal *j, const struct plan *p, const str
 	return OK;
 }
 
+/* The journal's name and, beside it, those of the outputs: made, but not yet for good. */
+static enum status sync_names(const struct journal *j, struct err *e)
+{
+	char dir[4096];
+	const char *slash = strrchr(j->path, '/');
+	int fd;
+	bool good;
+
+	snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - j->path) + 1 : 1, slash ? j->path : ".");
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	good = fd >= 0 && fsync(fd) == 0;
+	if (!good)
+		err_errno(e, "%s: cannot flush its directory", j->path);
+	if (fd >= 0)
+		close(fd);
+	return good ? OK : e->status;
+}
+
 enum status journal_start(struct journal *j, const struct plan *p, const struct claims *c, const uint8_t *sha256,
 			  struct err *e)
 {
@@ -214,6 +232,8 @@ enum status journal_start(struct journal *j, const struct plan *p, const struct 
 	j->n_claimed = c->n_chunks;
 	st = rename(j->fresh, j->path) == 0 ? OK : err_errno(e, "%s: cannot take its name", j->path);
 	j->started = st == OK;
+	if (st == OK)
+		st = sync_names(j, e);
 out:
 	return st;
 }

@@ -30,12 +30,14 @@ clean() { rm -f a.gguf* mtp-a.gguf*; }
 # What is there now may only be nothing or the right thing, and going on makes it right.
 settle() { # WHAT
 	local what=$1
+	: >err
 	[ ! -e a.gguf ] || cmp -s a.gguf ref.gguf || { fail "$what: a wrong file has the final name"; clean; return; }
 	[ ! -e mtp-a.gguf ] || cmp -s mtp-a.gguf mtp-ref.gguf || { fail "$what: a wrong sidecar"; clean; return; }
-	if ! [ -e a.gguf ] && ! "$INGOT" convert src -o a.gguf --resume $([ -e a.gguf.journal ] || echo --force) -q >out 2>err; then
+	if ! [ -e a.gguf ] && ! "$INGOT" convert src -o a.gguf --resume $([ -e a.gguf.journal ] || echo --force) >out 2>err; then
 		fail "$what: cannot go on"; clean; return
 	fi
 	if ! same; then fail "$what: other bytes after going on"
+	elif grep -q 'not what it says' err; then fail "$what: the journal spoke of what was not on the disk"
 	elif [ -e a.gguf.partial ] || [ -e mtp-a.gguf.partial ] || [ -e a.gguf.new ]; then fail "$what: something is left over"
 	else passed=$((passed + 1)); fi
 	clean
@@ -68,6 +70,13 @@ for ((i = 0; i < 100 * SCALE; i++)); do				# anywhere, several threads
 	killed any $((RANDOM % ($(count pwrite) * 2 + 200) + 1)) $((RANDOM % 4 + 1))
 done
 report 'kills at a call'
+for call in pwrite write fsync rename; do			# a power cut before each
+	for ((k = 1; k <= $(count $call); k++)); do go "$call:$k:cut" 1; settle "power cut at $call $k"; done
+done
+for ((i = 0; i < 40 * SCALE; i++)); do
+	go "any:$((RANDOM % ($(count pwrite) * 2 + 200) + 1)):cut" 3; settle 'power cut anywhere, 3 threads'
+done
+report 'power cuts'
 for ((i = 0; i < 60 * SCALE; i++)); do				# by the clock
 	"$INGOT" convert src -o a.gguf -t $((RANDOM % 4 + 1)) --journal-every 2K >out 2>err & pid=$!
 	sleep "0.0$((RANDOM % 35 + 10))"; kill -KILL $pid; wait $pid

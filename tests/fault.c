@@ -5,7 +5,7 @@
  *	CALL	open read pread write pwrite fsync fallocate rename close malloc, or any for all but malloc
  *	K	the K-th such call of the process (from 1)
  *	WHAT	an errno's number (that call fails), the same with "+" (that call and all after it),
- *		"kill" (SIGKILL before the call), "short" (reads and writes from then on do a third), "intr"
+ *		"kill" (SIGKILL before the call), "cut" (the same, and what was not flushed is lost), "short" (reads and writes from then on do a third), "intr"
  *		(every other call is interrupted)
  *
  * With FAULT_COUNT=FILE the number of calls is written there when the process ends by itself.
@@ -29,7 +29,7 @@
 enum call { OPEN, READ, PREAD, WRITE, PWRITE, FSYNC, FALLOCATE, RENAME, CLOSE, MMAP, MALLOC, N_CALLS };
 static const char *const names[N_CALLS] = { "open", "read", "pread", "write", "pwrite", "fsync", "fallocate", "rename",
 					    "close", "mmap", "malloc" };
-static struct { int call; long k; int error; bool forever, kill, partial, intr, on; } plan;
+static struct { int call; long k; int error; bool forever, kill, cut, partial, intr, on; } plan;
 static atomic_long counts[N_CALLS], all;
 
 __attribute__((constructor)) static void start(void)
@@ -44,6 +44,7 @@ __attribute__((constructor)) static void start(void)
 		if (strcmp(call, names[i]) == 0)
 			plan.call = i;
 	plan.kill = strcmp(what, "kill") == 0;
+	plan.cut = strcmp(what, "cut") == 0;
 	plan.partial = strcmp(what, "short") == 0;
 	plan.intr = strcmp(what, "intr") == 0;
 	plan.error = atoi(what);
@@ -59,6 +60,23 @@ __attribute__((destructor)) static void stop(void)
 	for (int i = 0; fd >= 0 && i < N_CALLS; i++)
 		dprintf(fd, "%s %ld\n", names[i], (long)counts[i]);
 }
+
+/* The function that this one stands before. */
+#define REAL(f) static __typeof__(&f) real; if (!real) real = (__typeof__(&f))dlsym(RTLD_NEXT, #f)
+
+/* glibc's own, so that looking a symbol up may allocate. */
+extern void *__libc_malloc(size_t n);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *p, size_t n);
+
+static int real_open(const char *path, int flags) { REAL(open); return real(path, flags | O_CLOEXEC); }
+static ssize_t real_pread(int fd, void *p, size_t n, off_t at) { REAL(pread); return real(fd, p, n, at); }
+static ssize_t real_pwrite(int fd, const void *p, size_t n, off_t at) { REAL(pwrite); return real(fd, p, n, at); }
+static int real_ftruncate(int fd, off_t n) { REAL(ftruncate); return real(fd, n); }
+static int real_rename(const char *from, const char *to) { REAL(rename); return real(from, to); }
+static int real_close(int fd) { REAL(close); return real(fd); }
+
+#include "tests/fault_cut.h"
 
 /* Whether this call is to fail; errno is set then. */
 static bool fails(enum call c)
@@ -77,6 +95,8 @@ static bool fails(enum call c)
 		return false;
 	if (plan.kill)
 		kill(getpid(), SIGKILL);
+	if (plan.cut)
+		cut();
 	errno = plan.error;
 	return true;
 }
@@ -88,9 +108,6 @@ static size_t part(enum call c, size_t n)
 	return mine && n > 3 ? n / 3 : n;
 }
 
-/* The function that this one stands before. */
-#define REAL(f) static __typeof__(&f) real; if (!real) real = (__typeof__(&f))dlsym(RTLD_NEXT, #f)
-
 int open(const char *path, int flags, ...)
 {
 	va_list ap;
@@ -100,7 +117,11 @@ int open(const char *path, int flags, ...)
 	va_start(ap, flags);
 	mode = flags & O_CREAT ? (mode_t)va_arg(ap, int) : 0;
 	va_end(ap);
-	return fails(OPEN) ? -1 : real(path, flags, mode);
+	if (fails(OPEN))
+		return -1;
+	if (plan.cut && flags & O_CREAT && access(path, F_OK) != 0)
+		undo_name(path);
+	return real(path, flags, mode);
 }
 
 int openat(int dir, const char *path, int flags, ...)
@@ -130,25 +151,41 @@ ssize_t pread(int fd, void *p, size_t n, off_t at)
 ssize_t write(int fd, const void *p, size_t n)
 {
 	REAL(write);
-	return fails(WRITE) ? -1 : real(fd, p, part(WRITE, n));
+	if (fails(WRITE))
+		return -1;
+	if (plan.cut)
+		undo_bytes(fd, n, lseek(fd, 0, SEEK_CUR));
+	return real(fd, p, part(WRITE, n));
 }
 
 ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
 {
 	REAL(pwrite);
-	return fails(PWRITE) ? -1 : real(fd, p, part(PWRITE, n), at);
+	if (fails(PWRITE))
+		return -1;
+	if (plan.cut)
+		undo_bytes(fd, n, at);
+	return real(fd, p, part(PWRITE, n), at);
 }
 
 int fsync(int fd)
 {
 	REAL(fsync);
-	return fails(FSYNC) ? -1 : real(fd);
+	int r = fails(FSYNC) ? -1 : real(fd);
+
+	if (plan.cut && r == 0)
+		undo_flushed(fd);
+	return r;
 }
 
 int fdatasync(int fd)
 {
 	REAL(fdatasync);
-	return fails(FSYNC) ? -1 : real(fd);
+	int r = fails(FSYNC) ? -1 : real(fd);
+
+	if (plan.cut && r == 0)
+		undo_flushed(fd);
+	return r;
 }
 
 int fallocate(int fd, int mode, off_t from, off_t n)
@@ -166,13 +203,21 @@ int ftruncate(int fd, off_t n)
 int rename(const char *from, const char *to)
 {
 	REAL(rename);
-	return fails(RENAME) ? -1 : real(from, to);
+	if (fails(RENAME))
+		return -1;
+	if (plan.cut)
+		undo_rename(from, to);
+	return real(from, to);
 }
 
 int renameat2(int d0, const char *from, int d1, const char *to, unsigned flags)
 {
 	REAL(renameat2);
-	return fails(RENAME) ? -1 : real(d0, from, d1, to, flags);
+	if (fails(RENAME))
+		return -1;
+	if (plan.cut)
+		undo_rename(from, to);
+	return real(d0, from, d1, to, flags);
 }
 
 int close(int fd)
@@ -191,11 +236,6 @@ void *mmap(void *at, size_t n, int prot, int flags, int fd, off_t off)
 	REAL(mmap);
 	return fails(MMAP) ? MAP_FAILED : real(at, n, prot, flags, fd, off);
 }
-
-/* glibc's own, so that looking a symbol up may allocate. */
-extern void *__libc_malloc(size_t n);
-extern void *__libc_calloc(size_t n, size_t size);
-extern void *__libc_realloc(void *p, size_t n);
 
 /* Of the program's own requests: the libraries below it have bugs of their own here (OpenSSL 3.0 dies where
  * its first allocations fail). */
