@@ -222,9 +222,9 @@ static enum status open_outputs(struct convert_result *r, const struct convert_o
 	if (earlier)
 		TRY(journal_resume(w->journal, &r->plan, w->out, r->sha256, o->run.threads, &w->claims, notes, e));
 	if (earlier)
-		log_add(notes, "%s: goes on with %zu of %zu shards and %llu chunks (%llu MiB) that an earlier run made", r->paths[0],
-			w->claims.n_shards, r->plan.ckpt->n_shards, (unsigned long long)w->claims.n_chunks,
-			(unsigned long long)(w->claims.bytes >> 20));
+		log_add(notes, "%s: goes on with %zu of %zu shards and %llu chunks (%llu MiB) that an earlier run made",
+			r->paths[0], w->claims.n_shards, r->plan.ckpt->n_shards,
+			(unsigned long long)w->claims.n_chunks, (unsigned long long)(w->claims.bytes >> 20));
 	st = journal_start(w->journal, &r->plan, &w->claims, r->sha256, e);
 out:
 	return st;

@@ -178,7 +178,13 @@ struct pipeline_options {
 /* What a run keeps besides the plan: see journal.h, aux.c. claims zeroed: nothing is done yet. */
 struct journal;
 struct claims;
-struct run_state { struct output *outputs; struct aux *aux; struct journal *journal; const struct claims *claims; uint8_t *sha256; };
+struct run_state {
+	struct output *outputs;
+	struct aux *aux;
+	struct journal *journal;
+	const struct claims *claims;
+	uint8_t *sha256;
+};
 /* Converts every unit of the plan that is not claimed into the open outputs, fills in chunk digests and
  * the SHA-256 of each shard (into sha256, 32 bytes a file of the checkpoint), and compares those with what is
  * expected. */

@@ -47,7 +47,7 @@ __attribute__((constructor)) static void start(void)
 	plan.cut = strcmp(what, "cut") == 0;
 	plan.partial = strcmp(what, "short") == 0;
 	plan.intr = strcmp(what, "intr") == 0;
-	plan.error = atoi(what);
+	plan.error = (int)strtol(what, NULL, 10);
 	plan.forever = strchr(what, '+') != NULL;
 	plan.on = plan.call >= 0 || strcmp(call, "any") == 0;
 }
