@@ -295,7 +295,11 @@ enum status quantize_run(struct convert_result *r, const struct convert_options 
 	}
 	if (!o->dry_run)
 		TRY(check_small(&r->gguf.ckpt, r->sha256, e));
-	TRY(plan_build_gguf(&r->plan, &r->gguf, &po, notes, e));
+	st = plan_build_gguf(&r->plan, &r->gguf, &po, notes, e);
+	if (st != OK) {
+		err_wrap(e, "%s", o->source);
+		goto out;
+	}
 	TRY(carry_out(r, o, e));
 out:
 	return st;
