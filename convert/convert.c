@@ -180,26 +180,17 @@ static enum status seal(struct convert_result *r, struct plan_output *out, struc
 	return st;
 }
 
-/* OUT.SHA256SUMS for people without this program: reads the finished file once more. */
-static enum status write_sums(const char *path, const struct convert_options *o, struct err *e)
+/* Reads the finished file once more. */
+static enum status write_sums(const char *path, bool force, struct err *e)
 {
-	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	struct file f = FILE_NONE;
-	struct output out = OUTPUT_NONE;
 	struct digest d;
-	char hex[65], line[400], sums[4096];
-	int n;
 	enum status st;
 
-	snprintf(sums, sizeof sums, "%s.SHA256SUMS", path);
 	TRY(file_open(&f, AT_FDCWD, path, true, path, e));
 	TRY(digest_file(&f, DIGEST_SHA256, &d, NULL, e));
-	n = snprintf(line, sizeof line, "%s  %s\n", digest_text(&d, hex), name);
-	TRY(output_open(&out, sums, (uint64_t)n, o->force, e));
-	TRY(output_write(&out, line, (size_t)n, 0, e));
-	TRY(output_commit(&out, e));
+	st = sums_write(path, &d, force, e);
 out:
-	output_abandon(&out);
 	file_close(&f);
 	return st;
 }
@@ -223,7 +214,7 @@ static enum status write_outputs(struct convert_result *r, const struct convert_
 	for (size_t i = n; i-- > 0;)
 		TRY(output_commit(&out[i], e));
 	for (size_t i = 0; i < n && o->sums; i++)
-		TRY(write_sums(r->paths[i], o, e));
+		TRY(write_sums(r->paths[i], o->force, e));
 out:
 	for (size_t i = 0; i < n; i++)
 		output_abandon(&out[i]);
