@@ -195,12 +195,14 @@ static enum status run(struct cli *c, struct convert_options *o, const char *ver
 struct request {
 	struct convert_options o;
 	struct opt_list types;
-	const char *recipe, *type_file;
+	const char *recipe, *type_file, *effort, *imatrix;
 };
 #define REQUEST_OPTIONS(q)                                                                              \
 	{ "output", 'o', OPT_STR, &(q).o.out, "OUT.gguf", "the file to make" },                          \
 	{ "tensor-type", 0, OPT_LIST, &(q).types, "REGEX=TYPE", "a type for some tensors; may be repeated" }, \
 	{ "tensor-type-file", 0, OPT_STR, &(q).type_file, "FILE", "such lines from a file" },            \
+	{ "imatrix", 0, OPT_STR, &(q).imatrix, "FILE", "how much columns matter: of `ingot calibrate` or llama.cpp" }, \
+	{ "effort", 0, OPT_STR, &(q).effort, "fast|best", "of the search for the least error (default fast)" }, \
 	{ "name", 0, OPT_STR, &(q).o.name, "TEXT", "general.name in the metadata" },                     \
 	{ "digests", 0, OPT_STR, &(q).o.digests, "FILE", "expected digests in sha256sum form" },         \
 	{ "sums", 0, OPT_FLAG, &(q).o.sums, NULL, "also write OUT.gguf.SHA256SUMS (one more read)" },    \
@@ -208,9 +210,21 @@ struct request {
 	{ "force", 0, OPT_FLAG, &(q).o.force, NULL, "replace an existing OUT.gguf when the new one is complete" }, \
 	{ NULL, 0, OPT_FLAG, NULL, NULL, NULL }
 
+static enum status set_effort(struct request *q, struct err *e)
+{
+	if (!q->effort || strcmp(q->effort, "fast") == 0)
+		q->o.effort = EFFORT_FAST;
+	else if (strcmp(q->effort, "best") == 0)
+		q->o.effort = EFFORT_BEST;
+	else
+		return err_set(e, ERR_USAGE, "--effort %s: there are fast and best", q->effort);
+	return OK;
+}
+
 static int carry_out(struct request *q, struct cli *c, const char *verb, run_fn *work)
 {
 	struct recipe recipe = { 0 };
+	struct importance importance = { 0 };
 	struct err e = { 0 };
 	enum status st;
 
@@ -224,7 +238,14 @@ static int carry_out(struct request *q, struct cli *c, const char *verb, run_fn 
 	else
 		st = build_recipe(&recipe, &q->types, q->type_file, q->recipe ? q->recipe : "lossless", &e);
 	if (st == OK)
+		st = set_effort(q, &e);
+	if (st == OK && q->imatrix) {
+		st = importance_open(&importance, q->imatrix, &e);
+		q->o.importance = &importance;
+	}
+	if (st == OK)
 		st = run(c, &q->o, verb, work, &e);
+	importance_close(&importance);
 	recipe_close(&recipe);
 	free(q->types.v);
 	return st == OK ? 0 : cli_fail(&e);

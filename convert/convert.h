@@ -54,6 +54,17 @@ enum status gguf_source_open(struct gguf_source *s, const char *path, const char
 			     bool unverified, struct log *notes, struct err *e) MUST_USE;
 void gguf_source_close(struct gguf_source *s);
 
+/* ---- importance.c: how much columns matter ----------------------------------------------------*/
+
+struct imatrix;
+struct importance {
+	struct imatrix *matrix;		/* owned */
+	const char *name;		/* borrowed from the path: its last part */
+	uint8_t sha256[SHA256_BYTES];	/* of the file */
+};
+enum status importance_open(struct importance *m, const char *path, struct err *e) MUST_USE;
+void importance_close(struct importance *m);	/* a zeroed struct is closed */
+
 /* ---- plan.c, plan_gguf.c, types.c, layout.c: the whole output from headers alone -----------------------------------*/
 
 enum { PLAN_OUTPUTS = 2 };	/* the model, and a sidecar for its MTP block */
@@ -65,6 +76,7 @@ struct plan_tensor {
 	enum dtype type;
 	enum source_kind source_kind;
 	enum dtype source_type;
+	bool encoded, weighted;		/* with loss; under an importance of columns */
 	uint64_t source_bytes;		/* weights and scales */
 	uint64_t off, bytes;		/* in the output file */
 	struct seal_layout chunks;
@@ -97,6 +109,8 @@ struct plan_shard {
 };
 struct plan_options {
 	const struct recipe *recipe;
+	enum effort effort;
+	const struct importance *importance;	/* borrowed for the plan's life; NULL: columns count alike */
 	bool no_mtp, allow_requantize;
 	const char *name;		/* general.name, or NULL */
 };
@@ -104,6 +118,9 @@ struct plan {
 	const struct checkpoint *ckpt;	/* borrowed */
 	const struct gguf_source *gguf;	/* borrowed; NULL: the source is a checkpoint */
 	struct arch arch;		/* of a GGUF: n_expert alone */
+	enum effort effort;
+	const struct importance *importance;	/* borrowed; NULL without one */
+	uint64_t max_cols;			/* the longest row, where there is one */
 	struct plan_output out[PLAN_OUTPUTS];
 	size_t n_outputs;
 	struct source_matrix *matrices;	/* owned */
@@ -140,7 +157,7 @@ struct unit_range plan_unit(const struct plan_tensor *t, uint64_t chunk_in_matri
 uint64_t plan_piece(const struct plan_tensor *t);
 /* Bytes that any unit may need: of source (a piece, or all of it where it is held), output, and scales or
  * second parts. */
-struct unit_sizes { uint64_t in, out, aux, carry; };
+struct unit_sizes { uint64_t in, out, aux, carry, importance; };
 struct unit_sizes plan_unit_sizes(const struct plan *p, bool held);
 
 /* ---- aux.c: tensors that are read apart from the stream ---------------------------------------*/
@@ -182,6 +199,8 @@ uint64_t pipeline_memory(const struct plan *p, unsigned threads, uint64_t max_me
 struct convert_options {
 	const char *source, *out, *digests, *name;
 	const struct recipe *recipe;
+	enum effort effort;
+	const struct importance *importance;
 	bool no_mtp, allow_unverified, allow_requantize, force, sums, dry_run;
 	struct pipeline_options run;
 };

@@ -127,6 +127,9 @@ struct unit_sizes plan_unit_sizes(const struct plan *p, bool held)
 {
 	struct unit_sizes s = { .in = 1 << 20 };	/* what is only hashed passes in such pieces */
 
+	if (p->importance)
+		s.importance = p->max_cols * sizeof(float);
+
 	for (size_t o = 0; o < p->n_outputs; o++)
 		for (size_t i = 0; i < p->out[o].n_tensors; i++)
 			add_sizes(&s, p, &p->out[o].tensors[i], held);

@@ -39,7 +39,7 @@ struct pipeline {
 static uint64_t worker_bytes(const struct unit_sizes *s)
 {
 	return s->in + s->out + OUTPUT_ALIGN + s->aux + 3 * AUX_TILE + TRANSFER_SCRATCH * sizeof(float) +
-	       (256 << 10);	/* stack and hash */
+	       s->importance + (256 << 10);	/* stack and hash */
 }
 
 /* How many of `wanted` workers fit; 0: not one. *bytes is what they take, or what one would. */
@@ -194,6 +194,7 @@ static void buffers_close(struct worker_buffers *b)
 	free(b->out);
 	free(b->aux);
 	free(b->scratch);
+	free(b->importance);
 	sha256_close(&b->hash);
 }
 
@@ -209,7 +210,8 @@ static enum status buffers_open(struct worker_buffers *b, const struct unit_size
 	b->in = mem_new((size_t)s->in, 1, "a worker's input", e);
 	b->aux = mem_new((size_t)s->aux + 3 * AUX_TILE, 1, "a worker's scales", e);
 	b->scratch = mem_new(TRANSFER_SCRATCH, sizeof *b->scratch, "a worker's numbers", e);
-	if (!b->in || !b->aux || !b->scratch)
+	b->importance = mem_new((size_t)s->importance, 1, "a worker's importance of columns", e);
+	if (!b->in || !b->aux || !b->scratch || !b->importance)
 		return e->status;
 	return sha256_open(&b->hash, e);
 }

@@ -281,6 +281,23 @@ enum status plan_prepare(struct plan *p, const struct checkpoint *c, struct err 
 	return OK;
 }
 
+enum status plan_finish(struct plan *p, const struct vocab *v, const struct plan_options *o,
+			struct log *notes, struct err *e)
+{
+	enum status st = OK;
+
+	p->effort = o->effort;
+	p->importance = o->importance;
+	for (size_t i = 0; i < p->n_outputs; i++)
+		TRY(plan_choose_types(p, &p->out[i], o, notes, e));
+	if (p->importance)
+		TRY(plan_importance(p, notes, e));
+	for (size_t i = 0; i < p->n_outputs; i++)
+		TRY(layout_output(p, &p->out[i], v, o, e));
+out:
+	return st;
+}
+
 enum status plan_build(struct plan *p, const struct checkpoint *c, const struct arch *a,
 		       const struct vocab *v, const struct plan_options *o, struct log *problems,
 		       struct log *notes, struct err *e)
@@ -301,10 +318,7 @@ enum status plan_build(struct plan *p, const struct checkpoint *c, const struct 
 			     c->dir.path, problems->n_lines + problems->n_dropped - before);
 		goto out;
 	}
-	for (size_t i = 0; i < p->n_outputs; i++) {
-		TRY(plan_choose_types(p, &p->out[i], o, notes, e));
-		TRY(layout_output(p, &p->out[i], v, o, e));
-	}
+	TRY(plan_finish(p, v, o, notes, e));
 	TRY(order_feeds(p, e));
 out:
 	return st;

@@ -21,7 +21,7 @@ enum status seal_follow_add(struct seal_follow *f, const struct gguf_source *s, 
  * stream, out a unit's result, aligned for direct writes. */
 struct worker_buffers {
 	uint8_t *in, *out, *aux;
-	float *scratch;
+	float *scratch, *importance;
 	uint64_t in_bytes;
 	struct sha256 hash;
 };
@@ -44,6 +44,7 @@ struct unit {
 	uint64_t chunk;
 	struct unit_range range;
 	struct source_run run;		/* its elements and their scales */
+	struct encoding how;
 	uint8_t *to, *bytes;		/* in worker_buffers.out: of element e0, of the chunk */
 	bool held;			/* its source is in worker_buffers.in, not yet converted */
 };
