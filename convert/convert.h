@@ -11,7 +11,7 @@
 #include <regex.h>
 
 #include "format/model.h"
-#include "quantize/quantize.h"
+#include "quantize/error.h"
 
 /* ---- recipe.c: which type for which tensor --------------------------------------------------*/
 
@@ -89,6 +89,7 @@ struct plan_output {
 	size_t n_tensors;
 	uint64_t n_chunks, file_size;
 	struct gguf_writer header;	/* complete but for the digests */
+	struct error_sums *errors;	/* owned; one a chunk, where a report was asked for */
 	size_t chunk_sha256_at, root_at, source_sha256_at, header_sha256_at, signature_at;
 };
 /* One matrix of one output tensor, fed by one run of bytes of one shard. */
@@ -112,6 +113,7 @@ struct plan_options {
 	enum effort effort;
 	const struct importance *importance;	/* borrowed for the plan's life; NULL: columns count alike */
 	bool no_mtp, allow_requantize;
+	bool measure;			/* keep how far values move: plan_output.errors */
 	const char *name;		/* general.name, or NULL */
 };
 struct plan {
@@ -150,7 +152,8 @@ enum status layout_output(struct plan *p, struct plan_output *out, const struct 
 			  const struct plan_options *o, struct err *e) MUST_USE;
 /* Elements of the run that chunk `chunk` of a tensor needs, and where its first byte lies in what
  * transfer writes for them. */
-struct unit_range { uint64_t e0, e1, skip, bytes; };
+/* own: the first element that no unit before it holds. */
+struct unit_range { uint64_t e0, e1, own, skip, bytes; };
 struct unit_range plan_unit(const struct plan_tensor *t, uint64_t chunk_in_matrix);
 /* Elements of a unit to be converted at a time: a whole number of what can be made alone, and few
  * enough for a core's own cache. */
@@ -159,6 +162,13 @@ uint64_t plan_piece(const struct plan_tensor *t);
  * second parts. */
 struct unit_sizes { uint64_t in, out, aux, carry, importance; };
 struct unit_sizes plan_unit_sizes(const struct plan *p, bool held);
+
+/* ---- ledger.c: how far values moved -----------------------------------------------------------*/
+
+/* Sums over a whole tensor, after the run; positions count elements of the tensor, row-major. Zeroes where
+ * nothing was measured: no report was asked for, or its values are no numbers that can be decoded. */
+struct error_sums ledger_tensor(const struct plan_output *out, const struct plan_tensor *t);
+bool ledger_can_read(const struct plan *p, const struct plan_tensor *t);
 
 /* ---- aux.c: tensors that are read apart from the stream ---------------------------------------*/
 
@@ -201,7 +211,7 @@ struct convert_options {
 	const struct recipe *recipe;
 	enum effort effort;
 	const struct importance *importance;
-	bool no_mtp, allow_unverified, allow_requantize, force, sums, dry_run;
+	bool no_mtp, allow_unverified, allow_requantize, force, sums, dry_run, measure;
 	struct pipeline_options run;
 };
 struct convert_result {

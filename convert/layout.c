@@ -78,6 +78,7 @@ struct unit_range plan_unit(const struct plan_tensor *t, uint64_t chunk_in_matri
 	return (struct unit_range){
 		.e0 = first * elements,
 		.e1 = u64_div_up(c.off + c.bytes, bytes) * elements,
+		.own = u64_div_up(c.off, bytes) * elements,
 		.skip = c.off - first * bytes,
 		.bytes = c.bytes,
 	};

@@ -50,7 +50,8 @@ static unsigned fitting(const struct plan *p, const struct unit_sizes *s, uint64
 	uint64_t each = worker_bytes(s), n = wanted;
 
 	for (size_t i = 0; i < p->n_outputs; i++)
-		fixed += p->out[i].header.cap;
+		fixed += p->out[i].header.cap +
+			 (p->out[i].errors ? p->out[i].n_chunks * sizeof *p->out[i].errors : 0);
 	/* half the limit is for what is not counted here: headers, names, the libraries */
 	while (n > 1 && fixed + n * each > max_memory / 2)
 		n--;
@@ -176,8 +177,10 @@ static bool one_unit(struct pipeline *q, struct worker_buffers *b, size_t *last)
 		if (st != OK)
 			fail(q, &e);
 	}
-	if (st == OK && have)
+	if (st == OK && have) {
 		unit_hash(&u, &q->c, (uint32_t)s, b);
+		ledger_keep(&u, &q->c, (uint32_t)s, &b->errors);
+	}
 	sem_post(&q->computing);
 	if (st == OK && have) {
 		st = unit_write(&u, &q->c, (uint32_t)s, &e);

@@ -294,6 +294,12 @@ enum status plan_finish(struct plan *p, const struct vocab *v, const struct plan
 		TRY(plan_importance(p, notes, e));
 	for (size_t i = 0; i < p->n_outputs; i++)
 		TRY(layout_output(p, &p->out[i], v, o, e));
+	for (size_t i = 0; i < p->n_outputs && o->measure; i++)
+		if (!(p->out[i].errors = mem_new((size_t)p->out[i].n_chunks, sizeof *p->out[i].errors,
+						 "the report", e))) {
+			st = e->status;
+			goto out;
+		}
 out:
 	return st;
 }
@@ -328,6 +334,7 @@ void plan_close(struct plan *p)
 {
 	for (size_t i = 0; i < PLAN_OUTPUTS; i++) {
 		free(p->out[i].tensors);
+		free(p->out[i].errors);
 		gguf_writer_close(&p->out[i].header);
 	}
 	for (size_t i = 0; p->shards && i < p->ckpt->n_shards; i++) {

@@ -28,7 +28,11 @@ static enum status report(const struct fault *f, const struct conversion *c, con
 }
 
 /* What a unit is made of. */
-struct place { struct plan_output *out; const struct plan_tensor *t; const struct source_matrix *m; };
+struct place {
+	struct plan_output *out;
+	const struct plan_tensor *t;
+	const struct source_matrix *first, *m;	/* of the tensor's matrices, of those of the unit */
+};
 
 static struct place place_of(const struct unit *u, const struct conversion *c, uint32_t shard)
 {
@@ -36,7 +40,9 @@ static struct place place_of(const struct unit *u, const struct conversion *c, u
 	struct plan_output *out = &c->p->out[f->output];
 	const struct plan_tensor *t = &out->tensors[f->tensor];
 
-	return (struct place){ out, t, &c->p->matrices[t->first_matrix + f->matrix * t->parts] };
+	const struct source_matrix *first = &c->p->matrices[t->first_matrix];
+
+	return (struct place){ out, t, first, first + f->matrix * t->parts };
 }
 
 /* The scales of a run's elements. */
@@ -77,6 +83,7 @@ enum status unit_open(struct unit *u, const struct conversion *c, uint32_t shard
 	u->bytes = u->to + u->range.skip;
 	u->run = (struct source_run){ .l = &p.m->l, .e0 = u->range.e0, .e1 = u->range.e1 };
 	u->how = (struct encoding){ .effort = c->p->effort };
+	b->errors = (struct error_sums){ 0 };
 	if (p.t->weighted) {
 		bool found;
 
@@ -85,6 +92,21 @@ enum status unit_open(struct unit *u, const struct conversion *c, uint32_t shard
 		u->how.importance = found ? b->importance : NULL;
 	}
 	return p.t->parts > 1 ? OK : read_scales(c, p.m, &u->run, b, e);
+}
+
+/* Those elements of a piece that are this unit's own. */
+static void measure(const struct unit *u, const struct place *p, const struct source_run *piece, const uint8_t *to,
+		    struct worker_buffers *b)
+{
+	const struct dtype_info *info = dtype_info(p->t->type);
+	uint64_t e0 = piece->e0 > u->range.own ? piece->e0 : u->range.own, b0, b1;
+	uint64_t before = (uint64_t)(p->m - p->first) * p->m->l.rows * p->m->l.cols;
+	struct source_run own;
+
+	source_weight_range(&p->m->l, piece->e0, e0, &b0, &b1);
+	own = part_of(&u->run, piece->weight + (b1 - b0), e0, piece->e1);
+	ledger_add(&b->errors, &own, p->t->type, to + (e0 - piece->e0) / info->block * info->bytes, before + e0,
+		   b->scratch);
 }
 
 static enum status single_piece(const struct unit *u, const struct conversion *c, const struct place *p,
@@ -96,7 +118,11 @@ static enum status single_piece(const struct unit *u, const struct conversion *c
 		? transfer_ids(&part, c->p->arch.n_expert, to)
 		: transfer_as(&part, p->t->type, &u->how, to, b->scratch);
 
-	return f.kind == FAULT_NONE ? OK : report(&f, c, p->m, p->t->type, e);
+	if (f.kind != FAULT_NONE)
+		return report(&f, c, p->m, p->t->type, e);
+	if (p->out->errors && e1 > u->range.own && ledger_can_read(c->p, p->t))
+		measure(u, p, &part, to, b);
+	return OK;
 }
 
 /* Rows [row0, row1) of part k of a tensor whose rows join two sources. */
@@ -119,6 +145,9 @@ static enum status joined_rows(const struct unit *u, const struct conversion *c,
 
 		if (f.kind != FAULT_NONE)
 			return report(&f, c, m, p->t->type, e);
+		if (p->out->errors && 2 * row * cols >= u->range.own)
+			ledger_add(&b->errors, &one, p->t->type, to + (2 * (row - row0) + k) * half,
+				   (2 * row + k) * cols, b->scratch);
 	}
 	return OK;
 }
