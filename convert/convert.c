@@ -222,7 +222,8 @@ out:
 }
 
 /* What follows the plan: room for the work, names, the work itself. */
-static enum status carry_out(struct convert_result *r, const struct convert_options *o, struct err *e)
+static enum status carry_out(struct convert_result *r, const struct convert_options *o, struct log *notes,
+			     struct err *e)
 {
 	enum status st;
 
@@ -235,8 +236,10 @@ static enum status carry_out(struct convert_result *r, const struct convert_opti
 	}
 	TRY(name_outputs(r, o->out, e));
 	TRY(refuse_inputs(r, e));
-	if (!o->dry_run)
-		TRY(write_outputs(r, o, e));
+	if (o->dry_run)
+		goto out;
+	TRY(write_outputs(r, o, e));
+	ledger_note_fp4(&r->plan, notes);
 out:
 	return st;
 }
@@ -268,7 +271,7 @@ enum status convert_run(struct convert_result *r, const struct convert_options *
 	TRY(check_small(&r->ckpt, r->sha256, e));
 	TRY(read_vocab(r, &arch, notes, e));
 	TRY(plan_build(&r->plan, &r->ckpt, &arch, &r->vocab, &po, problems, notes, e));
-	TRY(carry_out(r, o, e));
+	TRY(carry_out(r, o, notes, e));
 out:
 	return st;
 }
@@ -292,7 +295,7 @@ enum status quantize_run(struct convert_result *r, const struct convert_options 
 		err_wrap(e, "%s", o->source);
 		goto out;
 	}
-	TRY(carry_out(r, o, e));
+	TRY(carry_out(r, o, notes, e));
 out:
 	return st;
 }
