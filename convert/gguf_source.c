@@ -64,7 +64,10 @@ static enum status open_file(struct checkpoint *c, const char *path, const char 
 		st = err_errno(e, "%s: cannot follow the link", path);
 		goto out;
 	}
-	st = open_below(c, real ? real : path, digests_file, notes, e);
+	TRY(open_below(c, real ? real : path, digests_file, notes, e));
+	free(c->files[0].file.path);	/* messages say what was given */
+	if (!(c->files[0].file.path = mem_strdup(path, e)))
+		st = ERR_NOMEM;
 out:
 	source_dir_close(&d);
 	free(real);

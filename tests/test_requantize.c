@@ -80,7 +80,7 @@ static void keys_are_copied(void)
 		const struct gguf_kv *x = &a.g.kv[i], *y = &b.g.kv[k];
 
 		if (str_is(x->key, "general.alignment") || str_is(x->key, "general.file_type") ||
-		    str_is(x->key, "ingot.recipe"))
+		    str_is(x->key, "ingot.recipe") || str_is(x->key, "split.count"))
 			continue;
 		CHECKF(str_eq(x->key, y->key) && x->type == y->type && x->elem == y->elem && x->count == y->count &&
 		       x->data_bytes == y->data_bytes && memcmp(x->data, y->data, x->data_bytes) == 0, "%.*s",
@@ -93,6 +93,17 @@ static void keys_are_copied(void)
 	CHECK(b.g.alignment == 32 && !gguf_find(&b.g, "general.alignment"));
 	close_gguf(&a);
 	close_gguf(&b);
+}
+
+static void a_part_of_a_split_file_is_refused(void)
+{
+	struct err e = { 0 };
+
+	foreign_parts = 3;
+	CHECK(foreign_write(in, foreign_tensors, N_FOREIGN, NULL));
+	CHECK(quantize(in, out, ".*=Q4_K", 1, &e) == ERR_UNSUPPORTED);
+	CHECKF(strstr(e.msg, "one of 3 parts"), "%s", e.msg);
+	foreign_parts = 1;
 }
 
 /* What steers stays to the bit; products' weights take the type, or one whose blocks fit. */
@@ -372,6 +383,7 @@ int main(void)
 	snprintf(out, sizeof out, "%s/out", dir);
 	RUN(keys_are_copied);
 	RUN(types_follow_name_and_shape);
+	RUN(a_part_of_a_split_file_is_refused);
 	RUN(blocks_across_chunks);
 	RUN(errors_are_those_of_the_files);
 	RUN(importance_of_columns_is_used);
