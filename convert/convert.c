@@ -214,6 +214,10 @@ static enum status open_outputs(struct convert_result *r, const struct convert_o
 	TRY(aux_open(&w->aux, &r->plan, e));
 	TRY(journal_new(&w->journal, r->paths[0], &r->plan, w->aux, o->journal_every, e));
 	earlier = o->resume && journal_exists(w->journal);
+	if (earlier && o->measure) {
+		log_add(notes, "%s: a report needs every value: starts anew", r->paths[0]);
+		earlier = false;
+	}
 	if (earlier)
 		TRY(journal_find_sealed(w->journal, &r->plan, r->paths, &w->claims, e));
 	for (size_t i = 0; i < r->plan.n_outputs; i++)
@@ -316,8 +320,11 @@ static enum status carry_out(struct convert_result *r, const struct convert_opti
 	}
 	TRY(name_outputs(r, o->out, e));
 	TRY(refuse_inputs(r, e));
-	if (!o->dry_run)
-		TRY(write_outputs(r, o, notes, e));
+	if (o->dry_run)
+		goto out;
+	TRY(write_outputs(r, o, notes, e));
+	if (!o->resume)		/* else only what this run made was measured */
+		ledger_note_fp4(&r->plan, notes);
 out:
 	return st;
 }
@@ -325,7 +332,8 @@ out:
 static struct plan_options plan_options_of(const struct convert_options *o)
 {
 	return (struct plan_options){ .recipe = o->recipe, .no_mtp = o->no_mtp, .name = o->name,
-				      .allow_requantize = o->allow_requantize };
+				      .allow_requantize = o->allow_requantize, .effort = o->effort,
+				      .importance = o->importance, .measure = o->measure };
 }
 
 enum status convert_run(struct convert_result *r, const struct convert_options *o, struct log *problems,
@@ -367,7 +375,11 @@ enum status quantize_run(struct convert_result *r, const struct convert_options 
 	}
 	if (!o->dry_run)
 		TRY(check_small(&r->gguf.ckpt, r->sha256, e));
-	TRY(plan_build_gguf(&r->plan, &r->gguf, &po, notes, e));
+	st = plan_build_gguf(&r->plan, &r->gguf, &po, notes, e);
+	if (st != OK) {
+		err_wrap(e, "%s", o->source);
+		goto out;
+	}
 	TRY(carry_out(r, o, notes, e));
 out:
 	return st;

@@ -7,50 +7,69 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "convert/stream.h"
 
-/* Opens the file below its own directory, where a download's record may lie. A link is followed first,
- * but for those of the Hub's cache, whose targets are the records. */
-static enum status open_file(struct checkpoint *c, const char *path, const char *digests_file,
-			     struct log *notes, struct err *e)
+/* The directory part of a path, "." if it has none; owned by the caller. */
+static char *directory_of(const char *path, struct err *e)
 {
 	const char *slash = strrchr(path, '/');
-	char *dir = NULL, *real = realpath(path, NULL);
-	enum status st;
+	char *dir = mem_strdup(slash ? path : ".", e);
 
-	if (!real)
-		return err_errno(e, "%s: cannot open", path);
-	dir = slash ? mem_strdup(path, e) : mem_strdup("./", e);
-	if (!dir) {
-		free(real);
-		return e->status;
-	}
-	if (slash)
-		dir[slash - path + 1] = 0;
+	if (dir && slash)
+		dir[slash == path ? 1 : slash - path] = 0;
+	return dir;
+}
+
+/* Opens the file below its own directory, where a download's record may lie. */
+static enum status open_below(struct checkpoint *c, const char *path, const char *digests_file,
+			      struct log *notes, struct err *e)
+{
+	const char *slash = strrchr(path, '/');
+	char *dir = directory_of(path, e);
+	enum status st = ERR_NOMEM;
+
+	if (!dir)
+		return st;
 	TRY(source_dir_open(&c->dir, dir, digests_file, e));
-	if (!c->dir.is_cache) {
-		source_dir_close(&c->dir);
-		path = real;
-		slash = strrchr(path, '/');
-		free(dir);
-		if (!(dir = mem_strdup(real, e))) {
-			st = e->status;
-			goto out;
-		}
-		dir[slash - path + 1] = 0;
-		TRY(source_dir_open(&c->dir, dir, digests_file, e));
-	}
-	c->files = mem_new(1, sizeof *c->files, "the list of files", e);
-	c->headers = mem_new(1, sizeof *c->headers, "the list of tensors", e);
-	if (!c->files || !c->headers) {
-		st = e->status;
-		goto out;
-	}
 	TRY(source_file_open(&c->files[0], &c->dir, slash ? slash + 1 : path, NULL, notes, e));
 	c->files[0].is_shard = true;
 	c->n_files = c->n_shards = 1;
 out:
+	free(dir);
+	return st;
+}
+
+/* A link is followed first, but for those of the Hub's cache, whose targets are the records. */
+static enum status open_file(struct checkpoint *c, const char *path, const char *digests_file,
+			     struct log *notes, struct err *e)
+{
+	struct source_dir d = SOURCE_DIR_NONE;
+	char *dir = directory_of(path, e), *real = NULL;
+	struct stat s;
+	enum status st = ERR_NOMEM;
+
+	c->files = mem_new(1, sizeof *c->files, "the list of files", e);
+	c->headers = mem_new(1, sizeof *c->headers, "the list of tensors", e);
+	if (!dir || !c->files || !c->headers)
+		goto out;
+	c->files[0].file = FILE_NONE;
+	if (lstat(path, &s) != 0) {
+		st = err_errno(e, "%s: cannot open", path);
+		goto out;
+	}
+	TRY(source_dir_open(&d, dir, NULL, e));
+	if (S_ISLNK(s.st_mode) && !d.is_cache && !(real = realpath(path, NULL))) {
+		st = err_errno(e, "%s: cannot follow the link", path);
+		goto out;
+	}
+	TRY(open_below(c, real ? real : path, digests_file, notes, e));
+	free(c->files[0].file.path);	/* messages say what was given */
+	if (!(c->files[0].file.path = mem_strdup(path, e)))
+		st = ERR_NOMEM;
+out:
+	source_dir_close(&d);
 	free(real);
 	free(dir);
 	return st;
