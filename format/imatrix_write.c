@@ -104,7 +104,7 @@ enum status imatrix_write(const char *path, bool force, const struct imatrix_hea
 	put_header(&g, &w);
 	TRY(gguf_writer_finish(&g, &size, e));
 	w.data_off = g.len;
-	TRY(output_open(&w.out, path, size, force, e));
+	TRY(output_open(&w.out, path, size, force, LEFTOVER_REPLACE, e));
 	TRY(output_write(&w.out, g.buf, g.len, 0, e));
 	TRY(write_data(&w, e));
 	st = output_commit(&w.out, e);
