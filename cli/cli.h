@@ -72,6 +72,7 @@ int cmd_inspect(const struct command *self, int argc, char **argv);
 int cmd_convert(const struct command *self, int argc, char **argv);
 int cmd_verify(const struct command *self, int argc, char **argv);
 int cmd_perplexity(const struct command *self, int argc, char **argv);
+int cmd_calibrate(const struct command *self, int argc, char **argv);
 int cmd_run(const struct command *self, int argc, char **argv);
 
 #endif

@@ -15,6 +15,7 @@ const struct command commands[] = {
 	{ "convert", "SOURCE -o OUT.gguf", "turn a checkpoint into one sealed GGUF", cmd_convert },
 	{ "verify", "PATH", "check the digests of a source, or the seal of a GGUF", cmd_verify },
 	{ "perplexity", "MODEL -f TEXT", "run a checkpoint or GGUF over a text", cmd_perplexity },
+	{ "calibrate", "MODEL -f TEXT -o OUT.gguf", "importance of weights for quantizing, from a text", cmd_calibrate },
 	{ "run", "MODEL -p PROMPT", "generate text with a checkpoint or GGUF", cmd_run },
 	{ "help", "[COMMAND]", "this list, or one command's options", cmd_help },
 	{ NULL, NULL, NULL, NULL },
