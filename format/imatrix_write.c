@@ -30,8 +30,8 @@ static void put_header(struct gguf_writer *g, struct imatrix_writer *w)
 	gguf_put_item(g, h->dataset);
 	gguf_put_u32(g, "imatrix.chunk_count", h->n_chunks);
 	gguf_put_u32(g, "imatrix.chunk_size", h->chunk_tokens);
-	gguf_put_str(g, "ingot.version", STR(INGOT_VERSION));
-	gguf_put_str(g, "ingot.imatrix.text_sha256", h->text_sha256);
+	gguf_put_str(g, "imatrix.tool", STR("ingot " INGOT_VERSION));
+	gguf_put_str(g, "imatrix.text_sha256", h->text_sha256);
 	for (size_t i = 0; i < h->n_tensors; i++) {
 		const struct imatrix_tensor *t = &h->tensors[i];
 

@@ -295,6 +295,7 @@ static enum status measure(struct task *t, struct err *e)
 	TRY(pool_open(&pool, t->c.threads, e));
 	TRY(perplexity_plan(&t->plan, &t->m, pool.n, &t->o, e));
 	TRY(begin_output(t, hex, e));
+	TRY(collector_start(&t->collector, t->out_path, e));
 	TRY(model_check(&t->m, e));
 	if (t->mtp)
 		TRY(model_check(&t->m_mtp, e));
@@ -361,7 +362,8 @@ static enum status check_options(const struct task *t, struct err *e)
 
 int cmd_calibrate(const struct command *self, int argc, char **argv)
 {
-	struct task t = { .m = MODEL_NONE, .m_mtp = MODEL_NONE, .writer = IMATRIX_WRITER_NONE, .n_ctx = 512 };
+	struct task t = { .m = MODEL_NONE, .m_mtp = MODEL_NONE, .writer = IMATRIX_WRITER_NONE,
+			  .collector = COLLECTOR_NONE, .n_ctx = 512 };
 	const struct opt opts[] = {
 		{ "output", 'o', OPT_STR, &t.out_path, "OUT.gguf", "the importance matrix to write" },
 		{ "file", 'f', OPT_STR, &t.text.path, "TEXT", "the text, UTF-8, plain or packed (FILE:MEMBER names one)" },

@@ -15,14 +15,14 @@ struct site {
 	uint32_t layer;
 	uint64_t n_matrices, cols;	/* n_matrices: experts, or 1 */
 	uint64_t rows_per_token;	/* for one matrix; more than 1 for wo_a, with a row for each group */
-	double *sums;			/* owned: (n_matrices, cols), in the order of the text's tokens */
+	size_t at;			/* where its sums (n_matrices, cols) are in those of its layer */
 	uint64_t *rows;			/* owned: (n_matrices), inputs so far */
 };
 /* A matrix that will get its line in the file. */
 struct collected { char name[GGUF_MAX_NAME + 1]; uint32_t site; };
 
 enum { COLLECT_MODELS = 2 };		/* the trunk, and its MTP block */
-/* Zeroed = closed. */
+/* Zeroed is NOT closed (a descriptor): start from COLLECTOR_NONE. */
 struct collector {
 	struct pool *pool;		/* borrowed */
 	const struct model *models[COLLECT_MODELS];	/* borrowed; [1] may be NULL */
@@ -30,19 +30,25 @@ struct collector {
 	struct site *sites;		/* owned */
 	struct collected *tensors;	/* owned; by name */
 	size_t n_sites, n_tensors;
-	uint64_t bytes;			/* of the sums, which stay in memory for the whole run */
+	uint32_t n_layers;		/* runs of sites that are in memory together; the output is one */
+	uint64_t most;			/* sums of the largest; each has this much room in the scratch file */
+	uint64_t bytes;			/* of memory: one layer's sums, and counts */
+	struct scratch scratch;		/* all layers' sums, but for the one at work */
+	uint32_t layer;			/* ... which is this, if sums is not NULL */
+	double *sums;			/* owned (most) */
 };
+#define COLLECTOR_NONE ((struct collector){ .scratch = SCRATCH_NONE })
 /* All matrices of m that a recipe may quantize, but for the embedding, of which rows are only looked
  * up; with mtp (or NULL) those of that block as well. */
 enum status collector_open(struct collector *c, const struct model *m, const struct model *mtp,
 			   struct err *e) MUST_USE;
-/* Takes the memory for the sums; pool adds them up. */
-enum status collector_start(struct collector *c, struct pool *pool, struct err *e) MUST_USE;
+/* Takes the memory, and a scratch file beside that path. Before a run, which has to set c->pool. */
+enum status collector_start(struct collector *c, const char *beside, struct err *e) MUST_USE;
 void collector_close(struct collector *c);
 /* engine.see: adds the inputs of a product. */
-void collector_see(void *ctx, const struct linear *l, const float *x);
+enum status collector_see(void *ctx, const struct linear *l, const float *x, struct err *e) MUST_USE;
 /* Adds n rows (n_embd) of what meets the output matrix. */
-void collector_output(struct collector *c, const float *x, size_t n);
+enum status collector_output(struct collector *c, const float *x, size_t n, struct err *e) MUST_USE;
 /* imatrix_head.matrix: sums and tokens of one matrix; ctx is the collector. */
 enum status collector_matrix(void *ctx, size_t tensor, uint64_t matrix, float *sums, float *count,
 			     struct err *e) MUST_USE;

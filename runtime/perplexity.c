@@ -447,7 +447,7 @@ static enum status run_batch(struct run *x, uint32_t n_seq, struct err *e)
 	snprintf(x->what, sizeof x->what, "output");
 	if (x->o->collect) {
 		TRY(forward_head(&x->f, 0, n_ctx, e));
-		collector_output(x->o->collect, x->f.x, x->f.n_tok);
+		TRY(collector_output(x->o->collect, x->f.x, x->f.n_tok, e));
 	}
 	TRY(score_batch(x, n_seq, 1, e));
 	if (x->o->mtp)
@@ -485,7 +485,7 @@ static enum status open_run(struct run *x, const struct model *m, struct pool *p
 
 	TRY(open_forward(x, &x->f, m, pool, e));
 	if (o->collect) {
-		TRY(collector_start(o->collect, pool, e));
+		o->collect->pool = pool;
 		x->f.engine.see = collector_see;
 		x->f.engine.see_ctx = o->collect;
 	}

@@ -248,7 +248,7 @@ struct engine {
 	bool (*tick)(void *ctx);	/* before each product; false ends the run. May be NULL */
 	void *tick_ctx;
 	/* each product's inputs, as they are multiplied (n rows of x_stride). May be NULL */
-	void (*see)(void *ctx, const struct linear *l, const float *x);
+	enum status (*see)(void *ctx, const struct linear *l, const float *x, struct err *e);
 	void *see_ctx;
 };
 enum status engine_open(struct engine *g, struct pool *pool, struct err *e) MUST_USE;
