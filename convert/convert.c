@@ -258,15 +258,17 @@ out:
 }
 
 /* Whether going on can help: a source that breaks its format will do so again. */
-static bool may_resume(enum status st)
+static bool may_resume(const struct convert_result *r, enum status st)
 {
-	return st == ERR_STOPPED || st == ERR_IO || st == ERR_NOMEM || st == ERR_MISMATCH;
+	/* one shard of several may be replaced, and what the others made stays */
+	return st == ERR_STOPPED || st == ERR_IO || st == ERR_NOMEM ||
+	       (st == ERR_MISMATCH && r->plan.ckpt->n_shards > 1);
 }
 
 static void close_work(struct convert_result *r, struct work *w, enum status st, struct log *notes)
 {
 	struct err ignored;
-	bool keep = journal_started(w->journal) && may_resume(st);
+	bool keep = journal_started(w->journal) && may_resume(r, st);
 
 	if (keep && journal_flush(w->journal, &r->plan, w->out, &ignored) != OK)
 		log_add(notes, "%s", ignored.msg);	/* what was flushed before still counts */

@@ -3,7 +3,7 @@
  * base.h - what every file stands on: status and error text, checked sizes, bounded reading,
  * files, output files, digests, JSON.
  *
- * Sections follow the .c files: err, file, archive, output, digest, json. Nothing here knows a
+ * Sections follow the .c files: err, file, archive, output, scratch, digest, json. Nothing here knows a
  * model or its container. Nothing here prints, exits or aborts.
  */
 #ifndef FORMAT_BASE_H
@@ -212,6 +212,17 @@ enum status output_commit(struct output *o, struct err *e) MUST_USE;
 void output_abandon(struct output *o);
 /* The same, but the partial file stays for another run. */
 void output_leave(struct output *o);
+
+/* ---- scratch.c: a file without a name ---------------------------------------------------*/
+
+/* A zeroed struct is NOT closed (fd 0): start from SCRATCH_NONE. */
+struct scratch { int fd; char *dir; /* owned */ };
+#define SCRATCH_NONE ((struct scratch){ .fd = -1 })
+/* size bytes of zeros in the folder of path `beside`; they take room as they are written. */
+enum status scratch_open(struct scratch *s, const char *beside, uint64_t size, struct err *e) MUST_USE;
+enum status scratch_read(const struct scratch *s, void *buf, size_t n, uint64_t off, struct err *e) MUST_USE;
+enum status scratch_write(const struct scratch *s, const void *buf, size_t n, uint64_t off, struct err *e) MUST_USE;
+void scratch_close(struct scratch *s);
 
 /* ---- digest.c: SHA-256 and git's blob id ------------------------------------------------*/
 
