@@ -95,21 +95,11 @@ enum status imatrix_begin(struct imatrix_writer *w, const char *path, bool force
 		st = e->status;
 		goto out;
 	}
-<<<<<<< HEAD
-	put_header(&g, &w);
-	TRY(gguf_writer_finish(&g, &size, e));
-	w.data_off = g.len;
-	TRY(output_open(&w.out, path, size, force, LEFTOVER_REPLACE, e));
-	TRY(output_write(&w.out, g.buf, g.len, 0, e));
-	TRY(write_data(&w, e));
-	st = output_commit(&w.out, e);
-=======
 	put_header(&g, w);
 	TRY(gguf_writer_finish(&g, &w->size, e));
 	w->data_off = g.len;
-	TRY(output_open(&w->out, path, w->size, force, e));
+	TRY(output_open(&w->out, path, w->size, force, LEFTOVER_REPLACE, e));
 	TRY(output_write(&w->out, g.buf, g.len, 0, e));
->>>>>>> calib
 out:
 	gguf_writer_close(&g);
 	if (st != OK)
