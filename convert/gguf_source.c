@@ -142,6 +142,8 @@ static enum status judge(struct gguf_source *s, bool unverified, struct log *not
 		log_add(notes, "%s; taken as unsealed by --allow-unverified", ignored.msg);
 	if (s->sealed && f->anchor == ANCHOR_NONE)
 		f->anchor = ANCHOR_SEAL;
+	if (f->stale)
+		log_add(notes, "%s: the download's record is older than the file, so it does not count", f->file.path);
 	if (f->anchor == ANCHOR_NONE)
 		log_add(notes, "%s: neither a seal nor a digest vouches for it; the output records its SHA-256",
 			f->file.path);

@@ -115,6 +115,26 @@ printf '%064d  in.gguf\n' 0 >wrong
 exits 'another digest' 1 "$INGOT" quantize in.gguf -o x1.gguf --recipe q8 --digests wrong
 gone 'damage leaves nothing' x1.gguf x1.gguf.partial x1.gguf.lock
 
+# what the Hub recorded
+sum=$(sha256sum in.gguf | cut -d' ' -f1)
+mkdir -p local/.cache/huggingface/download models--acme--tiny/blobs models--acme--tiny/snapshots/main
+cp in.gguf local/my.gguf
+record=local/.cache/huggingface/download/my.gguf.metadata
+printf '%040d\n%s\n4102444800.0\n' 7 "$sum" >$record
+exits 'a download' 0 "$INGOT" quantize local/my.gguf -o hub.gguf --recipe q8
+says 'a download' 'the source matched its known digest'
+exits 'a download' 0 "$INGOT" inspect hub.gguf
+says 'a download' 'my.gguf \(hub-local-dir\)'
+printf '%040d\n%064d\n4102444800.0\n' 7 1 >$record
+exits 'another download' 1 "$INGOT" quantize local/my.gguf -o x1.gguf --recipe q8
+printf '%040d\n%s\n1000000000.0\n' 7 "$sum" >$record
+exits 'a stale record' 0 "$INGOT" quantize local/my.gguf -o hub.gguf --recipe q8 --force
+says 'a stale record' 'record is older than the file'
+cp in.gguf "models--acme--tiny/blobs/$sum"
+ln -s "../../blobs/$sum" models--acme--tiny/snapshots/main/my.gguf
+exits 'the cache' 0 "$INGOT" quantize models--acme--tiny/snapshots/main/my.gguf -o hub.gguf --recipe q8 --force
+says 'the cache' 'the source matched its known digest'
+
 # usage
 exits 'no type' 2 "$INGOT" quantize in.gguf -o x1.gguf
 says 'no type' 'to which type'
