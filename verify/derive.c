@@ -332,11 +332,11 @@ static enum status list_tasks(struct derive *d, struct err *e)
 
 		if (!t || t->n_dims != w->n_dims || memcmp(t->shape, w->shape, w->n_dims * sizeof *w->shape) != 0 ||
 		    cols / want_parts(w) % dtype_info(t->dtype)->block != 0)
-			return err_set(e, ERR_MISMATCH, "%s: tensor %s is missing or has another shape than the source's model",
-				       d->f->path, w->name);
+			return err_set(e, ERR_MISMATCH, "%s: tensor %s is missing or has another shape than the source's "
+				       "model", d->f->path, w->name);
 		if (role_class(w->role) != CLASS_IDS && !codec_can_encode(t->dtype))
-			return err_set(e, ERR_UNSUPPORTED, "%s: tensor %s: %s is not made here, so it cannot be derived", d->f->path,
-				       w->name, dtype_info(t->dtype)->name);
+			return err_set(e, ERR_UNSUPPORTED, "%s: tensor %s: %s is not made here, so it cannot be derived",
+				       d->f->path, w->name, dtype_info(t->dtype)->name);
 		d->first[i] = n;
 		n += w->n_dims == 3 ? w->shape[0] : 1;
 	}
