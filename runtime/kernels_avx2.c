@@ -79,5 +79,15 @@ static inline void unpack_mxfp4(const uint8_t *b, vf out[4])
 	}
 }
 
+static inline void unpack_e4m3(const uint8_t *b, vf out[4])
+{
+	for (int i = 0; i < 4; i++) {
+		__m256i q = _mm256_cvtepi8_epi32(eight_bytes(b + 8 * i));
+
+		q = _mm256_and_si256(_mm256_slli_epi32(q, 20), _mm256_set1_epi32((int)0x87F00000));
+		out[i] = _mm256_castsi256_ps(q);
+	}
+}
+
 #include "runtime/kernels_body.h"
 #endif

@@ -69,5 +69,15 @@ static inline void unpack_mxfp4(const uint8_t *b, vf out[2])
 	out[1] = _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), scaled);
 }
 
+static inline void unpack_e4m3(const uint8_t *b, vf out[2])
+{
+	for (int i = 0; i < 2; i++) {
+		__m512i q = _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(b + 16 * i)));
+
+		q = _mm512_and_si512(_mm512_slli_epi32(q, 20), _mm512_set1_epi32((int)0x87F00000));
+		out[i] = _mm512_castsi512_ps(q);
+	}
+}
+
 #include "runtime/kernels_body.h"
 #endif
