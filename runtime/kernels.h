@@ -83,6 +83,8 @@ float kernel_exp(float x);
 
 /* 2^(e - 127), by e: the scales of MXFP4. 255 is in no checked weight. */
 extern const float kernel_scales[256];
+/* MXFP4's numbers by scale and code. */
+extern const float kernel_mxfp4[256][16];
 
 extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512, kernels_neon;
 /* Whether this processor and system can run a set of this build. */

@@ -68,8 +68,7 @@ static inline vf code_values(__m256i q, vf scaled)
 
 static inline void unpack_mxfp4(const uint8_t *b, vf out[4])
 {
-	const vf codes = { 0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f };
-	vf scaled = codes * _mm256_set1_ps(kernel_scales[b[0]]);
+	vf scaled = _mm256_load_ps(kernel_mxfp4[b[0]]);
 
 	for (int i = 0; i < 2; i++) {
 		__m256i q = _mm256_cvtepu8_epi32(eight_bytes(b + 1 + 8 * i));

@@ -57,12 +57,10 @@ static inline void unpack_q8_0(const uint8_t *b, vf out[2])
 	out[1] = d * _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(b + 18))));
 }
 
-/* The sixteen values by code, times the scale, are a table that is permuted. */
+/* The sixteen values of a scale are a table that is permuted. */
 static inline void unpack_mxfp4(const uint8_t *b, vf out[2])
 {
-	const vf codes = { 0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f,
-			   -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f };
-	vf scaled = codes * _mm512_set1_ps(kernel_scales[b[0]]);
+	vf scaled = _mm512_load_ps(kernel_mxfp4[b[0]]);
 	__m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)(b + 1)));
 
 	out[0] = _mm512_permutexvar_ps(q, scaled);	/* the low four bits count */
