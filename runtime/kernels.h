@@ -27,7 +27,8 @@ struct tile {
 };
 /* Whole products of n_rows raw rows by n_x <= dot_tokens tokens: y[t * y_stride + r]. The columns
  * are n_units whole UNITs and tail_bytes of each row after them (plain types only), whose tokens'
- * part is x_tail (n_x, UNIT), padded with zeros. DT_E4M3_128 has no tail, and room for dot_room floats. */
+ * part is x_tail (n_x, UNIT), padded with zeros. DT_E4M3_128 (quantize/packed.c)
+ * has no tail, and a room of dot_room floats. */
 struct dot {
 	enum dtype type;
 	const uint8_t *rows;
@@ -39,8 +40,8 @@ struct dot {
 	size_t y_stride;
 	float *room;
 };
-/* The tokens by a scale, and which scale, for every E4M3_BLOCK columns. */
 enum { E4M3_BLOCK = 128, E4M3_BYTES = E4M3_BLOCK + 1 };
+/* Floats: of every block of columns the tokens by a scale, and which scale that is. */
 static inline size_t dot_room(size_t cols, size_t n_x) { return n_x * cols + cols / E4M3_BLOCK; }
 struct kernels {
 	const char *name;
