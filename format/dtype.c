@@ -65,6 +65,8 @@ static const struct dtype_info table[DT_COUNT] = {
 	[DT_NVFP4] = { "NVFP4", 40, false, 64, 4 + 32 },
 	[DT_Q1_0] = { "Q1_0", 41, false, 128, 2 + 16 },
 	[DT_Q2_0] = { "Q2_0", 42, false, 64, 2 + 16 },
+
+	[DT_E4M3_128] = { "E4M3_128", -1, false, 128, 128 + 1 },
 };
 
 const struct dtype_info *dtype_info(enum dtype t)

@@ -24,6 +24,8 @@ enum dtype {
 	DT_Q4_0, DT_Q4_1, DT_Q5_0, DT_Q5_1, DT_Q8_0, DT_Q8_1, DT_Q2_K, DT_Q3_K, DT_Q4_K, DT_Q5_K,
 	DT_Q6_K, DT_Q8_K, DT_IQ2_XXS, DT_IQ2_XS, DT_IQ3_XXS, DT_IQ1_S, DT_IQ4_NL, DT_IQ3_S,
 	DT_IQ2_S, DT_IQ4_XS, DT_IQ1_M, DT_TQ1_0, DT_TQ2_0, DT_MXFP4, DT_NVFP4, DT_Q1_0, DT_Q2_0,
+	/* in memory only, no format has it: see quantize/packed.c */
+	DT_E4M3_128,
 	DT_COUNT
 };
 struct dtype_info {

@@ -72,6 +72,7 @@ static const struct codec { decode_fn *decode; encode_fn *encode; } codecs[DT_CO
 	[DT_IQ4_XS] = { decode_iq4_xs, encode_iq4_xs },
 	[DT_MXFP4] = { decode_mxfp4, encode_mxfp4 },
 	[DT_NVFP4] = { decode_nvfp4, encode_nvfp4 },
+	[DT_E4M3_128] = { decode_e4m3_128, NULL },
 };
 
 bool codec_can_decode(enum dtype t)

@@ -32,6 +32,12 @@ size_t codec_first_not_finite(const float *x, size_t n);
  * or n. Blocks are decoded only where their scale is extreme. t must be decodable. */
 size_t codec_first_bad(enum dtype t, const uint8_t *blocks, size_t n);
 
+/* ---- packed.c: BF16 that was FP8, in half the memory ---------------------------------------*/
+
+/* Rows (n_rows, cols) of BF16 to DT_E4M3_128, in place, if that holds every one of them to the bit;
+ * else false, and they are as they were. */
+bool pack_rows(uint8_t *rows, uint64_t n_rows, uint64_t cols);
+
 /* ---- transfer.c: elements of a source matrix to blocks of a target type --------------------*/
 
 enum fault_kind {

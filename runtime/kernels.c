@@ -54,6 +54,15 @@ const struct kernels *const kernels_all[] = { &kernels_scalar, NULL };
 #define SIXTY_FOUR(e) SIXTEEN(e), SIXTEEN(e + 16), SIXTEEN(e + 32), SIXTEEN(e + 48)
 const float kernel_scales[256] = { SIXTY_FOUR(0), SIXTY_FOUR(64), SIXTY_FOUR(128), SIXTY_FOUR(192) };
 
+/* Few scales are in use at a time, so that their rows are near; a load is cheaper than a multiplication. */
+#define HALF_ROW(s) 0.0f * (s), 0.5f * (s), 1.0f * (s), 1.5f * (s), 2.0f * (s), 3.0f * (s), 4.0f * (s), 6.0f * (s)
+#define ROW(e) { HALF_ROW(SCALE(e)), HALF_ROW(-(SCALE(e))) }
+#define FOUR_ROWS(e) ROW(e), ROW(e + 1), ROW(e + 2), ROW(e + 3)
+#define SIXTEEN_ROWS(e) FOUR_ROWS(e), FOUR_ROWS(e + 4), FOUR_ROWS(e + 8), FOUR_ROWS(e + 12)
+#define SIXTY_FOUR_ROWS(e) SIXTEEN_ROWS(e), SIXTEEN_ROWS(e + 16), SIXTEEN_ROWS(e + 32), SIXTEEN_ROWS(e + 48)
+_Alignas(64) const float kernel_mxfp4[256][16] = { SIXTY_FOUR_ROWS(0), SIXTY_FOUR_ROWS(64), SIXTY_FOUR_ROWS(128),
+						   SIXTY_FOUR_ROWS(192) };
+
 /* Written once with what every thread would write, so that the order does not matter. */
 static _Atomic(const struct kernels *) in_use;
 

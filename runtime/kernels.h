@@ -27,7 +27,8 @@ struct tile {
 };
 /* Whole products of n_rows raw rows by n_x <= dot_tokens tokens: y[t * y_stride + r]. The columns
  * are n_units whole UNITs and tail_bytes of each row after them (plain types only), whose tokens'
- * part is x_tail (n_x, UNIT), padded with zeros. */
+ * part is x_tail (n_x, UNIT), padded with zeros. DT_E4M3_128 (quantize/packed.c)
+ * has no tail, and a room of dot_room floats. */
 struct dot {
 	enum dtype type;
 	const uint8_t *rows;
@@ -37,7 +38,11 @@ struct dot {
 	unsigned n_x;
 	float *y;
 	size_t y_stride;
+	float *room;
 };
+enum { E4M3_BLOCK = 128, E4M3_BYTES = E4M3_BLOCK + 1 };
+/* Floats: of every block of columns the tokens by a scale, and which scale that is. */
+static inline size_t dot_room(size_t cols, size_t n_x) { return n_x * cols + cols / E4M3_BLOCK; }
 struct kernels {
 	const char *name;
 	unsigned tokens, dot_tokens;	/* of a tile, of a dot; <= TILE_TOKENS */
@@ -79,6 +84,8 @@ float kernel_exp(float x);
 
 /* 2^(e - 127), by e: the scales of MXFP4. 255 is in no checked weight. */
 extern const float kernel_scales[256];
+/* MXFP4's numbers by scale and code. */
+extern const float kernel_mxfp4[256][16];
 
 extern const struct kernels kernels_scalar, kernels_avx2, kernels_avx512, kernels_neon;
 /* Whether this processor and system can run a set of this build. */

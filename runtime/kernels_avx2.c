@@ -68,14 +68,23 @@ static inline vf code_values(__m256i q, vf scaled)
 
 static inline void unpack_mxfp4(const uint8_t *b, vf out[4])
 {
-	const vf codes = { 0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f };
-	vf scaled = codes * _mm256_set1_ps(kernel_scales[b[0]]);
+	vf scaled = _mm256_load_ps(kernel_mxfp4[b[0]]);
 
 	for (int i = 0; i < 2; i++) {
 		__m256i q = _mm256_cvtepu8_epi32(eight_bytes(b + 1 + 8 * i));
 
 		out[i] = code_values(q, scaled);
 		out[2 + i] = code_values(_mm256_srli_epi32(q, 4), scaled);
+	}
+}
+
+static inline void unpack_e4m3(const uint8_t *b, vf out[4])
+{
+	for (int i = 0; i < 4; i++) {
+		__m256i q = _mm256_cvtepi8_epi32(eight_bytes(b + 8 * i));
+
+		q = _mm256_and_si256(_mm256_slli_epi32(q, 20), _mm256_set1_epi32((int)0x87F00000));
+		out[i] = _mm256_castsi256_ps(q);
 	}
 }
 

@@ -57,16 +57,24 @@ static inline void unpack_q8_0(const uint8_t *b, vf out[2])
 	out[1] = d * _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(b + 18))));
 }
 
-/* The sixteen values by code, times the scale, are a table that is permuted. */
+/* The sixteen values of a scale are a table that is permuted. */
 static inline void unpack_mxfp4(const uint8_t *b, vf out[2])
 {
-	const vf codes = { 0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f,
-			   -0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f };
-	vf scaled = codes * _mm512_set1_ps(kernel_scales[b[0]]);
+	vf scaled = _mm512_load_ps(kernel_mxfp4[b[0]]);
 	__m512i q = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)(b + 1)));
 
 	out[0] = _mm512_permutexvar_ps(q, scaled);	/* the low four bits count */
 	out[1] = _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), scaled);
+}
+
+static inline void unpack_e4m3(const uint8_t *b, vf out[2])
+{
+	for (int i = 0; i < 2; i++) {
+		__m512i q = _mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)(b + 16 * i)));
+
+		q = _mm512_and_si512(_mm512_slli_epi32(q, 20), _mm512_set1_epi32((int)0x87F00000));
+		out[i] = _mm512_castsi512_ps(q);
+	}
 }
 
 #include "runtime/kernels_body.h"

@@ -11,6 +11,7 @@
  *   less(a, b), more(a, b)	a < b ? a : b, a > b ? a : b
  *   low(v), high(v)		halves of a vf
  *   unpack_f32 .. unpack_mxfp4	UNIT values of a raw row to PARTS vectors
+ *   unpack_e4m3		UNIT codes of DT_E4M3_128, not yet scaled
  *
  * A sixteen-lane sum is 16 / VL vectors, so whatever VL is, a lane sees the same operations in the
  * same order. Elementwise functions have no order to keep.
@@ -22,7 +23,7 @@
 #define PARTS (UNIT / VL)		/* vectors in a unit */
 #define PER (LANES / VL)		/* vectors that hold the lanes */
 #define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 16")
 #define PASTE2(a, b) a##b
 #define PASTE(a, b) PASTE2(a, b)
 
@@ -154,15 +155,111 @@ static void body_fold(const float *acc, size_t n, float *out)
 
 typedef void unpack(const uint8_t *b, vf out[PARTS]);
 
+INLINE void add_unit(const vf *w, const float *x, size_t x_stride, const unsigned n, vf a[][PER])
+{
+	UNROLL for (unsigned t = 0; t < n; t++)
+		UNROLL for (unsigned p = 0; p < PARTS; p++)
+			a[t][p % PER] = fused(w[p], load(x + t * x_stride + p * VL), a[t][p % PER]);
+}
+
 INLINE void dot_unit(unpack *take, const uint8_t *b, const float *x, size_t x_stride, const unsigned n,
 		     vf a[][PER])
 {
 	vf w[PARTS];
 
 	take(b, w);
-	UNROLL for (unsigned t = 0; t < n; t++)
-		UNROLL for (unsigned p = 0; p < PARTS; p++)
-			a[t][p % PER] = fused(w[p], load(x + t * x_stride + p * VL), a[t][p % PER]);
+	add_unit(w, x, x_stride, n, a);
+}
+
+INLINE void unpack_scaled(const uint8_t *b, float scale, vf w[PARTS])
+{
+	unpack_e4m3(b, w);
+	UNROLL for (unsigned p = 0; p < PARTS; p++)
+		w[p] *= splat(scale);
+}
+
+/* Into the second-level cache. Of the rows that come next as many bytes as are worked on now, from the first
+ * to the last as they lie in memory, whatever the order of work is: what fetches ahead by itself likes that. */
+INLINE void ask_for(const uint8_t *b, const size_t n)
+{
+	UNROLL for (size_t i = 0; i < n; i += 64)
+		__builtin_prefetch(b + i, 0, 2);
+}
+
+/* All columns of n_rows rows from b on by n tokens, onto a */
+INLINE void dot_columns(const struct dot *d, unpack *take, const size_t unit, const uint8_t *b,
+			const unsigned n_rows, const unsigned n, vf a[][TILE_TOKENS][PER])
+{
+	const uint8_t *next = b + n_rows * d->row_bytes;
+
+	for (size_t u = 0; u < d->n_units; u++, b += unit, next += n_rows * unit) {
+		ask_for(next, n_rows * unit);
+		UNROLL for (unsigned k = 0; k < n_rows; k++)
+			dot_unit(take, b + k * d->row_bytes, d->x + u * UNIT, d->x_stride, n, a[k]);
+	}
+	if (d->tail_bytes)
+		UNROLL for (unsigned k = 0; k < n_rows; k++) {
+			uint8_t tail[4 * UNIT] = { 0 };
+
+			memcpy(tail, b + k * d->row_bytes, d->tail_bytes);
+			dot_unit(take, tail, d->x_tail, UNIT, n, a[k]);
+		}
+}
+
+/* The tokens' part of a block by its scale, into the room; false if that is not exact. */
+static bool scale_block(const struct dot *d, size_t block, unsigned e)
+{
+	size_t cols = d->n_units * UNIT, c = block * E4M3_BLOCK;
+	vf odd = { 0 };
+	float lane[VL], sum = 0;
+
+	if (e < 127)
+		return false;	/* low bits may be lost */
+	for (unsigned t = 0; t < d->n_x; t++)
+		for (size_t i = 0; i < E4M3_BLOCK; i += VL) {
+			vf v = load(d->x + t * d->x_stride + c + i) * splat(kernel_scales[e]);
+
+			odd += v - v;	/* zeros, unless one left float32 */
+			store(d->room + t * cols + c + i, v);
+		}
+	store(lane, odd);
+	for (unsigned i = 0; i < VL; i++)
+		sum += lane[i];
+	d->room[d->n_x * cols + block] = sum == 0 ? kernel_scales[e] : 0;
+	return sum == 0;
+}
+
+/* The same of DT_E4M3_128. A power of two may as well be a factor of x as of w: the product is the same
+ * number, and rounded once. So where rows share a scale the tokens are multiplied by it, once. */
+INLINE void dot_blocks(const struct dot *d, const uint8_t *b, const unsigned n_rows, const unsigned n,
+		       vf a[][TILE_TOKENS][PER])
+{
+	size_t cols = d->n_units * UNIT;
+	const float *have = d->room + n * cols, *x = d->x, *by_scale = d->room;
+	const uint8_t *next = b + n_rows * d->row_bytes;
+
+	for (size_t i = 0; i < cols / E4M3_BLOCK; i++, b += E4M3_BYTES, x += E4M3_BLOCK, by_scale += E4M3_BLOCK) {
+		unsigned e = b[E4M3_BLOCK], others = 0;
+
+		ask_for(next, n_rows * E4M3_BYTES);
+		next += n_rows * E4M3_BYTES;
+		UNROLL for (unsigned k = 0; k < n_rows; k++)
+			others |= b[k * d->row_bytes + E4M3_BLOCK] ^ e;
+		if (others == 0 && (have[i] == kernel_scales[e] || scale_block(d, i, e))) {
+			for (size_t c = 0; c < E4M3_BLOCK; c += UNIT)
+				UNROLL for (unsigned k = 0; k < n_rows; k++)
+					dot_unit(unpack_e4m3, b + k * d->row_bytes + c, by_scale + c, cols, n, a[k]);
+			continue;
+		}
+		for (size_t c = 0; c < E4M3_BLOCK; c += UNIT)
+			UNROLL for (unsigned k = 0; k < n_rows; k++) {
+				const uint8_t *row = b + k * d->row_bytes;
+				vf w[PARTS];
+
+				unpack_scaled(row + c, kernel_scales[row[E4M3_BLOCK]], w);
+				add_unit(w, x + c, d->x_stride, n, a[k]);
+			}
+	}
 }
 
 /* n_rows rows from r on by n tokens */
@@ -178,19 +275,10 @@ INLINE void dot_rows(const struct dot *d, unpack *take, const size_t unit, size_
 		UNROLL for (unsigned t = 0; t < n; t++)
 			UNROLL for (unsigned p = 0; p < PER; p++)
 				a[k][t][p] = (vf){ 0 };
-	for (size_t u = 0; u < d->n_units; u++, b += unit)
-		UNROLL for (unsigned k = 0; k < n_rows; k++) {
-			/* the next rows at this place, into the second-level cache */
-			__builtin_prefetch(b + (k + n_rows) * d->row_bytes, 0, 2);
-			dot_unit(take, b + k * d->row_bytes, d->x + u * UNIT, d->x_stride, n, a[k]);
-		}
-	if (d->tail_bytes)
-		UNROLL for (unsigned k = 0; k < n_rows; k++) {
-			uint8_t tail[4 * UNIT] = { 0 };
-
-			memcpy(tail, b + k * d->row_bytes, d->tail_bytes);
-			dot_unit(take, tail, d->x_tail, UNIT, n, a[k]);
-		}
+	if (take == unpack_e4m3)
+		dot_blocks(d, b, n_rows, n, a);
+	else
+		dot_columns(d, take, unit, b, n_rows, n, a);
 	UNROLL for (unsigned t = 0; t < n; t++) {
 		UNROLL for (unsigned k = 0; k < n_rows; k++)
 			UNROLL for (unsigned p = 0; p < PER; p++)
@@ -231,7 +319,8 @@ enum { F32_UNIT = 4 * UNIT, HALF_UNIT = 2 * UNIT, Q8_0_UNIT = 34, MXFP4_UNIT = 1
 
 static bool body_can_dot(enum dtype type)
 {
-	return type == DT_F32 || type == DT_F16 || type == DT_BF16 || type == DT_Q8_0 || type == DT_MXFP4;
+	return type == DT_F32 || type == DT_F16 || type == DT_BF16 || type == DT_Q8_0 ||
+	       type == DT_MXFP4 || type == DT_E4M3_128;
 }
 
 static void body_dot(const struct dot *d)
@@ -242,6 +331,10 @@ static void body_dot(const struct dot *d)
 	case DT_BF16: dot_type(d, unpack_bf16, HALF_UNIT); break;
 	case DT_Q8_0: dot_type(d, unpack_q8_0, Q8_0_UNIT); break;
 	case DT_MXFP4: dot_type(d, unpack_mxfp4, MXFP4_UNIT); break;
+	case DT_E4M3_128:
+		memset(d->room + d->n_x * d->n_units * UNIT, 0, d->n_units * UNIT / E4M3_BLOCK * sizeof(float));
+		dot_type(d, unpack_e4m3, 0);
+		break;
 	default: break;
 	}
 }
@@ -260,6 +353,22 @@ INLINE void decode_type(unpack *take, size_t unit, const uint8_t *b, size_t n_un
 	}
 }
 
+static void decode_e4m3(const uint8_t *b, size_t n_units, float *out)
+{
+	for (size_t u = 0; u < n_units; u += E4M3_BLOCK / UNIT, b += E4M3_BYTES) {
+		float scale = kernel_scales[b[E4M3_BLOCK]];
+		vf w[PARTS];
+
+		__builtin_prefetch(b + AHEAD, 0, 2);
+		__builtin_prefetch(b + AHEAD + E4M3_BLOCK / 2, 0, 2);
+		for (size_t c = 0; c < E4M3_BLOCK; c += UNIT, out += UNIT) {
+			unpack_scaled(b + c, scale, w);
+			UNROLL for (unsigned p = 0; p < PARTS; p++)
+				store(out + p * VL, w[p]);
+		}
+	}
+}
+
 static void body_decode(enum dtype type, const uint8_t *b, size_t n_units, float *out)
 {
 	switch (type) {
@@ -268,6 +377,7 @@ static void body_decode(enum dtype type, const uint8_t *b, size_t n_units, float
 	case DT_BF16: decode_type(unpack_bf16, HALF_UNIT, b, n_units, out); break;
 	case DT_Q8_0: decode_type(unpack_q8_0, Q8_0_UNIT, b, n_units, out); break;
 	case DT_MXFP4: decode_type(unpack_mxfp4, MXFP4_UNIT, b, n_units, out); break;
+	case DT_E4M3_128: decode_e4m3(b, n_units, out); break;
 	default: break;
 	}
 }

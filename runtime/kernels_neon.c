@@ -82,5 +82,17 @@ static inline void unpack_mxfp4(const uint8_t *b, vf out[8])
 	code_values(vshrq_n_u8(q, 4), e8m0_to_f32(b[0]), out + 4);
 }
 
+/* Sign and magnitude have their places in the upper half of a float. */
+static inline void unpack_e4m3(const uint8_t *b, vf out[8])
+{
+	for (int i = 0; i < 4; i++) {
+		int16x8_t q = vshll_n_s8(vreinterpret_s8_u8(vld1_u8(b + 8 * i)), 4);
+		uint16x8_t h = vandq_u16(vreinterpretq_u16_s16(q), vdupq_n_u16(0x87F0));
+
+		out[2 * i] = vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(h), 16));
+		out[2 * i + 1] = vreinterpretq_f32_u32(vshll_n_u16(vget_high_u16(h), 16));
+	}
+}
+
 #include "runtime/kernels_body.h"
 #endif

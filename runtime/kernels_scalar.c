@@ -51,7 +51,8 @@ static void scalar_fold(const float *acc, size_t n, float *out)
 
 static bool scalar_can_dot(enum dtype type)
 {
-	return type == DT_F32 || type == DT_F16 || type == DT_BF16 || type == DT_Q8_0 || type == DT_MXFP4;
+	return type == DT_F32 || type == DT_F16 || type == DT_BF16 || type == DT_Q8_0 ||
+	       type == DT_MXFP4 || type == DT_E4M3_128;
 }
 
 static void scalar_decode(enum dtype type, const uint8_t *b, size_t n_units, float *out)
@@ -61,17 +62,18 @@ static void scalar_decode(enum dtype type, const uint8_t *b, size_t n_units, flo
 
 static void scalar_dot(const struct dot *d)
 {
-	size_t unit = dtype_info(d->type)->bytes * (size_t)UNIT / dtype_info(d->type)->block;
+	const struct dtype_info *type = dtype_info(d->type);
+	size_t step = type->block > UNIT ? type->block : UNIT, bytes = step / type->block * type->bytes;
 
 	for (size_t r = 0; r < d->n_rows; r++)
 		for (size_t t = 0; t < d->n_x; t++) {
 			const uint8_t *b = d->rows + r * d->row_bytes;
 			uint8_t tail[4 * UNIT] = { 0 };
-			float lane[LANES] = { 0 }, w[UNIT];
+			float lane[LANES] = { 0 }, w[E4M3_BLOCK];
 
-			for (size_t u = 0; u < d->n_units; u++, b += unit) {
-				scalar_decode(d->type, b, 1, w);
-				lanes_of(lane, w, d->x + t * d->x_stride + u * UNIT, UNIT);
+			for (size_t c = 0; c < d->n_units * UNIT; c += step, b += bytes) {
+				codec_decode(d->type, b, step, w);
+				lanes_of(lane, w, d->x + t * d->x_stride + c, step);
 			}
 			if (d->tail_bytes) {
 				memcpy(tail, b, d->tail_bytes);

@@ -120,17 +120,19 @@ size_t product_room(size_t cols)
 }
 
 /* Straight from the raw rows, a group of tokens after the other. */
-static void few_tokens(const struct kernels *k, const struct raw_product *p)
+static void few_tokens(const struct kernels *k, const struct raw_product *p, float *room)
 {
 	const struct dtype_info *type = dtype_info(p->type);
 	size_t tail = p->cols % UNIT, bytes = type->bytes, block = type->block;
 	float x_tail[TILE_TOKENS][UNIT];
 	struct dot d = { .type = p->type, .rows = p->rows, .row_bytes = p->cols / block * bytes,
 			 .n_rows = p->n_rows, .n_units = p->cols / UNIT, .tail_bytes = tail / block * bytes,
-			 .x_tail = x_tail[0], .x_stride = p->x_stride, .y_stride = p->y_stride };
+			 .x_tail = x_tail[0], .x_stride = p->x_stride, .y_stride = p->y_stride, .room = room };
+	/* what product_room gives holds the dot_room of one token less than it has rows for */
+	unsigned most = (unsigned)at_most(k->dot_tokens, product_rows(p->cols) - 1);
 
 	for (size_t t = 0; t < p->n; t += d.n_x) {
-		d.n_x = group(p->n - t, k->dot_tokens);
+		d.n_x = group(p->n - t, most);
 		d.x = p->x + t * p->x_stride;
 		d.y = p->y + t * p->y_stride;
 		for (size_t i = 0; i < d.n_x && tail; i++)
@@ -217,7 +219,7 @@ void product_by(const struct kernels *k, const struct raw_product *p, float *roo
 	float *pack = acc + product_rows(p->cols) * TILE_TOKENS * LANES;
 
 	if (p->n <= k->few && k->can_dot(p->type)) {
-		few_tokens(k, p);
+		few_tokens(k, p, room);
 		return;
 	}
 	decode_tile(k, p, room);

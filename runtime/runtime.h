@@ -169,7 +169,7 @@ enum status weight_bind(struct weight *w, const struct model *m, enum role role,
 /* Rows [r0, r1) of a matrix, all finite or an error: a GGUF's blocks as they are; of a checkpoint,
  * plain numbers as they are, FP4 as MXFP4, FP8 as BF16 where that holds every value of these rows,
  * and else float32. The same values from a source and its lossless GGUF. Held rows are given where
- * they lie, others are read into the scratch. Thread-safe. */
+ * they lie (BF16 may be packed there, see store_pack), others are read into the scratch. Thread-safe. */
 enum status weight_raw(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, struct rows *out,
 		       struct weight_scratch *s, struct err *e) MUST_USE;
 /* The same as exact float32. */
@@ -196,6 +196,10 @@ uint64_t store_most(const struct model *m);
 /* budget: of all that the store holds, in bytes. Again: it starts anew, empty; no weight may be held.
  * ERR_NOMEM, saying what is needed, below store_least. */
 enum status store_start(const struct model *m, uint64_t budget, struct err *e) MUST_USE;
+/* From now on, until store_start, BF16 rows that came from FP8 are packed as they are read (pack_rows): each
+ * use of them reads half as much memory, and twice as many stay in it; reading takes a little longer. For
+ * runs that use weights again and again, a token at a time. */
+void store_pack(const struct model *m);
 /* Waits until rows from r0 on are in memory, and holds them there: [r0, *end), *end <= r1. Where
  * nothing can be held *end is r1 and weight_raw reads. w is the caller's own copy, held by it until
  * weight_release. From one thread at a time, the one that runs the layers. */

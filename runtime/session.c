@@ -53,6 +53,7 @@ enum status session_open(struct session *s, const struct model *m, struct pool *
 	n_batch = n_batch < n_ctx ? n_batch : n_ctx;
 	TRY(check_memory(m, pool->n, n_ctx, n_batch, max_memory, &weights, e));
 	TRY(store_start(m, weights, e));
+	store_pack(m);
 	TRY(kv_open(&s->kv, &m->arch, n_ctx, e));
 	TRY(forward_open_past(&s->f, m, pool, &s->kv, n_batch, e));
 	s->f.engine.official = official;

@@ -7,6 +7,9 @@
  * unit that is due last (feed_due); reading ahead never drops what is announced or due sooner than
  * what it reads, the run's demand may drop all but what is held. So a layer that does not fit is
  * still run, a unit at a time, and nobody waits for memory that only he could give back.
+ *
+ * For a session the readers pack BF16 rows that came from FP8 and give back the half of the buffer that is
+ * then free. Room is still made for rows as they are in the file: what they hold is known when they are read.
  */
 #include "runtime/store.h"
 
@@ -273,11 +276,30 @@ static enum status fetch(const struct store *s, const struct unit *u, struct row
 	return weight_fetch(w, u->matrix, r0, u64_min(w->rows, r0 + h->piece_rows), rows, scratch, e);
 }
 
+/* Rows just read into p (cap): in half the memory, if that is exact, and the rest given back. */
+static void pack(const struct store *s, const struct unit *u, struct rows *rows, uint8_t *p, size_t *cap)
+{
+	const struct shelf *h = &s->shelves[u->shelf];
+	const struct weight *w = &s->m->weights[u->shelf];
+	uint64_t n_rows = u64_min(w->rows - u->piece * h->piece_rows, h->piece_rows), bytes;
+	size_t at = (size_t)(rows->bytes - p), end;
+
+	if (rows->type != DT_BF16 || !dtype_bytes(DT_E4M3_128, n_rows, w->cols, &bytes) ||
+	    !pack_rows(p + at, n_rows, w->cols))
+		return;
+	rows->type = DT_E4M3_128;
+	end = (at + (size_t)bytes + DISK_ALIGN - 1) & ~(size_t)(DISK_ALIGN - 1);
+	if (end < *cap) {
+		pages_free(p + end, *cap - end);
+		*cap = end;
+	}
+}
+
 /* Without the mutex while it reads; the buffer is the unit's, or a spare, afterwards. */
 static void load(struct store *s, size_t unit, struct buffer b, struct weight_scratch *scratch)
 {
 	struct unit *u = &s->units[unit];
-	bool made = is_made(s, u);
+	bool made = is_made(s, u), packs = s->packs;
 	uint8_t **p = made ? &scratch->made : &scratch->raw;
 	size_t *cap = made ? &scratch->made_cap : &scratch->raw_cap;
 	struct rows rows = { 0 };
@@ -292,10 +314,12 @@ static void load(struct store *s, size_t unit, struct buffer b, struct weight_sc
 	*p = b.p;
 	*cap = b.cap;
 	st = fetch(s, u, &rows, scratch, &e);
+	if (st == OK && packs)
+		pack(s, u, &rows, *p, cap);
 	pthread_mutex_lock(&s->mutex);
 	if (--s->n_loading == 0)
 		s->read_seconds += clock_seconds() - s->reading_since;
-	s->held += *cap - b.cap;	/* it may have grown */
+	s->held = s->held - b.cap + *cap;	/* it may have grown, or shrunk */
 	u->buf = *p;
 	u->cap = *cap;
 	u->place = (uint32_t)s->n_resident;
@@ -311,8 +335,9 @@ static void load(struct store *s, size_t unit, struct buffer b, struct weight_sc
 		s->err = e;
 	}
 	pthread_cond_broadcast(&s->done);
-	if (s->demand != UNIT_NONE)
+	if (s->demand != UNIT_NONE || s->starved)
 		pthread_cond_broadcast(&s->work);	/* there may be room now */
+	s->starved = false;
 }
 
 static void *read_units(void *arg)
@@ -413,10 +438,18 @@ enum status store_start(const struct model *m, uint64_t budget, struct err *e)
 		}
 	}
 	s->open = true;
+	s->packs = false;
 out:
 	if (st != OK)
 		stop(s);
 	return st;
+}
+
+void store_pack(const struct model *m)
+{
+	pthread_mutex_lock(&m->store->mutex);
+	m->store->packs = true;
+	pthread_mutex_unlock(&m->store->mutex);
 }
 
 /* ---- the run's side ---- */

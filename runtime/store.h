@@ -51,7 +51,7 @@ enum unit_state { UNIT_ABSENT, UNIT_LOADING, UNIT_READY, UNIT_FAILED };
 struct unit {
 	uint8_t *buf;			/* owned; (cap) */
 	size_t cap;
-	struct rows rows;
+	struct rows rows;		/* as read, or packed */
 	uint64_t used, wanted;		/* last, and announced for */
 	uint64_t turn;			/* place in the order of announcements */
 	uint32_t shelf, matrix, piece;
@@ -92,6 +92,7 @@ struct store {
 	size_t demand;			/* the unit that the run waits for, or UNIT_NONE */
 	bool refused;			/* there is no room for it */
 	bool starved;			/* a reader found no room */
+	bool packs;			/* BF16 that was FP8 is kept as that */
 	uint64_t time, turn;
 	uint32_t layer, n_layers;	/* now; of a pass */
 	bool routed;			/* experts of this time are known */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * runtime_models.h - two tiny models, as checkpoint and as GGUF, from integers alone: the same bytes
+ * runtime_models.h - three tiny models, as checkpoint and as GGUF, from integers alone: the same bytes
  * on every machine. For the tests of the forward pass.
  */
 #ifndef TESTS_RUNTIME_MODELS_H
@@ -18,7 +18,8 @@ static char dir[200] = "/tmp/ingot-runtime-XXXXXX";
 enum { N_IDS = 330 };
 struct made { const char *name; uint32_t seed; bool yarn; struct arch a; char ckpt[300], gguf[300]; };
 
-static struct made made[2] = {
+enum { N_MADE = 3, MADE_FP8 = 2 };
+static struct made made[N_MADE] = {
 	/* the usual shape: every kind of layer, odd widths, fewer picks than rows */
 	{ "a", 7, true, { .n_layer = 5, .n_ratio = 6, .ratio = { 4, 128, 0, 4, 128 }, .n_hc = 4, .n_embd = 36,
 	  .n_head = 6, .head_dim = 16, .n_rot = 8, .q_lora = 20, .o_groups = 3, .o_lora = 10, .n_expert = 5,
@@ -29,6 +30,11 @@ static struct made made[2] = {
 	  .n_head = 2, .head_dim = 32, .n_rot = 16, .q_lora = 16, .o_groups = 1, .o_lora = 16, .n_expert = 4,
 	  .n_expert_used = 3, .n_ff_exp = 16, .n_hash_layer = 0, .window = 8, .idx_head = 2, .idx_dim = 32,
 	  .idx_topk = 16, .n_vocab = 40, .swiglu_limit = 0, .hc_iters = 3, .routed_scale = 2.5f }, "", "" },
+	/* rows of whole blocks of 128, most of whose numbers FP8 holds, so that a store may pack them */
+	{ "c", 9, true, { .n_layer = 2, .n_ratio = 2, .ratio = { 4, 0 }, .n_hc = 2, .n_embd = 128,
+	  .n_head = 8, .head_dim = 32, .n_rot = 16, .q_lora = 256, .o_groups = 2, .o_lora = 64, .n_expert = 4,
+	  .n_expert_used = 2, .n_ff_exp = 128, .n_hash_layer = 1, .window = 8, .idx_head = 2, .idx_dim = 32,
+	  .idx_topk = 16, .n_vocab = 40, .swiglu_limit = 2, .hc_iters = 3, .routed_scale = 2.5f }, "", "" },
 };
 
 static uint32_t hash(uint32_t x)
@@ -38,12 +44,17 @@ static uint32_t hash(uint32_t x)
 	return x ^ x >> 16;
 }
 
-/* Values are small multiples of 1/64, so BF16 and float32 hold the same numbers. */
+/* Values are small multiples of 1/64, so BF16 and float32 hold the same numbers. Of the last model FP8 holds
+ * those of matrices too (they are tiny, small or -0), but for one kind, and one number of another kind. */
 static float value(const struct made *m, const struct want *w, uint64_t i)
 {
 	uint32_t r = hash(m->seed * 7919 + (uint32_t)w->role * 104729 + (w->layer + 1) * 1299709 + (uint32_t)i);
 	float x = (float)((int32_t)(r % 65) - 32) / 64;
 	bool norm = w->n_dims == 1 && role_class(w->role) == CLASS_SMALL;
+
+	if (m == &made[MADE_FP8] && w->n_dims > 1 && w->role != ROLE_ATTN_OUTPUT_B)
+		x = w->role == ROLE_UP_EXPS && i == 128 * 200 + 77 ? 65.0f / 64 :
+		     r % 9 ? (float)((int32_t)(r % 31) - 15) / (r % 5 ? 128 : 4096) : -0.0f;
 
 	switch (w->role) {
 	case ROLE_ATTN_SINKS: case ROLE_ROUTER_BIAS: case ROLE_HC_ATTN_BASE: case ROLE_HC_FFN_BASE:
@@ -241,7 +252,7 @@ static inline void make_models(void)
 {
 	struct err e = { 0 };
 
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < N_MADE; i++) {
 		struct made *m = &made[i];
 		struct wants wants = { 0 };
 		struct model opened;
@@ -266,7 +277,8 @@ static inline void make_models(void)
 static inline void remove_all(void)
 {
 	static const char *const names[] = { "a/model.safetensors", "a/config.json", "a", "a.gguf", "a.ids",
-		"b/model.safetensors", "b/config.json", "b", "b.gguf", "b.ids", "damaged.gguf", "." };
+		"b/model.safetensors", "b/config.json", "b", "b.gguf", "b.ids",
+		"c/model.safetensors", "c/config.json", "c", "c.gguf", "c.ids", "damaged.gguf", "." };
 	char path[400];
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

@@ -29,7 +29,7 @@ static const struct { const char *name; int id; bool plain; unsigned n, bits; } 
 	{ "IQ1_M", 29, false, 256, 448 }, { "TQ1_0", 34, false, 256, 432 },
 	{ "TQ2_0", 35, false, 256, 528 }, { "MXFP4", 39, false, 32, 136 },
 	{ "NVFP4", 40, false, 64, 288 }, { "Q1_0", 41, false, 128, 144 },
-	{ "Q2_0", 42, false, 64, 144 },
+	{ "Q2_0", 42, false, 64, 144 }, { "E4M3_128", -1, false, 128, 1032 },
 };
 enum { N_GOLDEN = sizeof golden / sizeof golden[0] };
 

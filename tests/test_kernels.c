@@ -103,6 +103,18 @@ static void float_products(void)
 			}
 }
 
+/* Codes but NaN's; scales that rows share, or not, and such that leave float32 if tokens are multiplied. */
+static void fill_e4m3(uint8_t *b, size_t bytes)
+{
+	bool shared = bits() >> 31, wild = bits() >> 30 == 0;
+	uint32_t e = wild ? (bits() >> 16) % 255 : 235;
+
+	for (size_t i = 0; i < bytes; i++)
+		b[i] = (uint8_t)(bits() >> 24 & 0x80) | (uint8_t)((bits() >> 24) % 0x7F);
+	for (size_t i = E4M3_BLOCK; i < bytes; i += E4M3_BYTES)
+		b[i] = (uint8_t)(shared ? e : wild ? (bits() >> 16) % 255 : e + bits() / (1u << 30));
+}
+
 /* Any bits that are finite numbers. */
 static void fill_raw(enum dtype type, uint8_t *b, size_t bytes, float *check, size_t n)
 {
@@ -110,6 +122,8 @@ static void fill_raw(enum dtype type, uint8_t *b, size_t bytes, float *check, si
 
 	for (size_t i = 0; i < bytes; i++)
 		b[i] = (uint8_t)(bits() >> 24);
+	if (type == DT_E4M3_128)
+		fill_e4m3(b, bytes), step = bytes + 1;
 	for (size_t i = 0; i < bytes; i += step) {	/* exponents away from the largest */
 		if (type == DT_F32)
 			b[i + 3] = (uint8_t)((b[i + 3] & 0x81) | (bits() % 5 ? 0x3E : bits() >> 24 & 0x5E));
@@ -147,14 +161,16 @@ static void raw_case(const struct kernels *k, enum dtype type, size_t rows, size
 
 static void raw_products(void)
 {
-	static const enum dtype types[] = { DT_F32, DT_F16, DT_BF16, DT_Q8_0, DT_MXFP4 };
+	static const enum dtype types[] = { DT_F32, DT_F16, DT_BF16, DT_Q8_0, DT_MXFP4, DT_E4M3_128 };
 
 	for (const struct kernels *const *at = kernels_all, *k; (k = *at) != NULL; at++)
 		for (size_t t = 0; t < sizeof types / sizeof *types && kernels_usable(k); t++)
 			for (size_t i = 0; i < N_LENGTHS; i++) {
 				size_t block = dtype_info(types[t])->block, cols = length(i) / block * block;
 
-				if (cols == 0 && i)
+				if (block > UNIT)
+					cols = (1 + i % 17) * block;
+				else if (cols == 0 && i)
 					continue;
 				struct kernels tiles = *k;	/* whose other path is taken as well */
 
@@ -168,7 +184,7 @@ static void raw_products(void)
 /* A decoded value is codec.c's to the last bit, the sign of zero and subnormals included. */
 static void decoding(void)
 {
-	static const enum dtype types[] = { DT_F32, DT_F16, DT_BF16, DT_Q8_0, DT_MXFP4 };
+	static const enum dtype types[] = { DT_F32, DT_F16, DT_BF16, DT_Q8_0, DT_MXFP4, DT_E4M3_128 };
 	enum { UNITS = 300 };
 
 	EACH_SET(k)

@@ -3,6 +3,7 @@
  * test_session.c - a text divided over calls and batches in any way gives the bits that it gives at
  * once, at every position; what a sequence's state takes, and what a session refuses.
  */
+#include "runtime/kernels.h"
 #include "runtime/layer.h"
 #include "tests/runtime_models.h"
 
@@ -192,6 +193,48 @@ static void a_session_predicts_as_perplexity_does(void)
 	close_bench(&b);
 }
 
+/* A prompt, then a token at a time, through a session whose weights are in `memory`. */
+static void through_a_session(struct bench *b, uint32_t n, uint64_t memory, bool official)
+{
+	size_t n_vocab = b->m.arch.n_vocab;
+	struct session s = { 0 };
+	struct err e = { 0 };
+
+	CHECKF(session_open(&s, &b->m, &b->pool, n, 7, memory, official, &e) == OK, "%s", e.msg);
+	CHECKF(session_eval(&s, b->ids, n / 2, b->logits + (n / 2 - 1) * n_vocab, &e) == OK, "%s", e.msg);
+	for (uint32_t i = n / 2; i < n; i++)
+		CHECKF(session_eval(&s, b->ids + i, 1, b->logits + i * n_vocab, &e) == OK, "%s", e.msg);
+	session_close(&s);
+}
+
+/* Every set of kernels, number of threads and memory, packed by the store or straight from the file. */
+static void packed_weights_give_the_same_bits(void)
+{
+	enum { N = 24 };
+	struct bench whole, b;
+	struct err e = { 0 };
+	uint64_t least;
+
+	for (int official = 0; official < 2; official++) {
+		open_bench(&whole, &made[MADE_FP8], 2, N);
+		CHECKF(at_once(&whole, N, official, &e) == OK, "%s", e.msg);
+		memset(whole.logits, 0, (N / 2 - 1) * whole.m.arch.n_vocab * sizeof(float));	/* not asked for below */
+		for (unsigned i = 0; kernels_all[i]; i++)
+			for (unsigned threads = 1; threads <= 3 && kernels_usable(kernels_all[i]); threads++) {
+				setenv("INGOT_KERNELS", kernels_all[i]->name, 1);
+				open_bench(&b, &made[MADE_FP8], threads, N);
+				least = session_bytes(&b.m.arch, N, 7, threads) + model_header_bytes(&b.m) +
+					engine_bytes(threads, &b.m.wants) + store_least(&b.m);
+				through_a_session(&b, N, threads & 1 ? 1 << 30 : least + (threads << 16), official);
+				same_logits(&whole, &b, N, kernels_all[i]->name, threads);
+				close_bench(&b);
+			}
+		unsetenv("INGOT_KERNELS");
+		CHECK(kernels_init(&e) == OK);
+		close_bench(&whole);
+	}
+}
+
 static bool stop(void *ctx)
 {
 	(void)ctx;
@@ -313,6 +356,7 @@ int main(void)
 	RUN(the_room_does_not_matter);
 	RUN(a_long_text);
 	RUN(a_session_predicts_as_perplexity_does);
+	RUN(packed_weights_give_the_same_bits);
 	RUN(refusals);
 	RUN(the_state_takes_what_the_formula_says);
 	RUN(rows_slide);

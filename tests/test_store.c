@@ -284,6 +284,95 @@ static void held_rows_are_those_of_the_file(void)
 	log_close(&notes);
 }
 
+/* Holds every unit of a model with all its memory once; what is kept in the end. */
+static uint64_t kept_of_all(struct model *m, bool packs, size_t *n_packed)
+{
+	struct store_stats stats;
+	struct err e = { 0 };
+
+	*n_packed = 0;
+	CHECKF(store_start(m, store_most(m), &e) == OK, "%s", e.msg);
+	if (packs)
+		store_pack(m);
+	for (size_t i = 0; i < m->wants.n; i++) {
+		struct weight w = m->weights[i];
+
+		for (uint64_t k = 0, end; k < w.n_matrices; k++)
+			for (uint64_t r = 0; r < w.rows; r = end) {
+				CHECK(weight_hold(&w, k, r, w.rows, &end, &e) == OK);
+				*n_packed += w.held.rows.bytes && w.held.rows.type == DT_E4M3_128;
+				weight_release(&w);
+			}
+	}
+	store_stats(m, &stats);
+	CHECK(stats.kept_bytes <= stats.budget);
+	return stats.kept_bytes;
+}
+
+/* What is held, packed or not, has the file's numbers; all that FP8 holds is packed, no more. */
+static void numbers_are_the_files(struct model *m)
+{
+	struct weight_scratch s = { 0 };
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < m->wants.n; i++) {
+		struct weight w = m->weights[i], same = w;
+		size_t n = (size_t)(w.rows * w.cols);
+		float *a = malloc(n * sizeof *a), *b = malloc(n * sizeof *b);
+		bool tables = w.want->role == ROLE_EMBED || role_class(w.want->role) == CLASS_IDS;
+
+		for (uint64_t k = 0, end; k < w.n_matrices && !tables; k++) {
+			bool odd = w.want->role == ROLE_ATTN_OUTPUT_B || (w.want->role == ROLE_UP_EXPS && k == 1);
+			bool fits = w.rows > 1 && w.cols % 128 == 0 && !odd;
+
+			CHECK(weight_hold(&w, k, 0, w.rows, &end, &e) == OK && end == w.rows);
+			CHECKF((w.held.rows.type == DT_E4M3_128) == (fits && type_of(w.want, true) == DT_BF16), "%s",
+			       w.want->name);
+			CHECK(weight_rows(&w, k, 0, w.rows, a, NULL, &e) == OK);
+			weight_release(&w);
+			CHECK(weight_rows(&same, k, 0, w.rows, b, &s, &e) == OK);
+			CHECKF(memcmp(a, b, n * sizeof *a) == 0, "%s", w.want->name);
+		}
+		free(a);
+		free(b);
+	}
+	weight_scratch_close(&s);
+}
+
+static void bf16_that_was_fp8_takes_half_the_memory(void)
+{
+	struct model m;
+	struct log notes = { 0 };
+	struct err e = { 0 };
+	size_t none, n_packed;
+	uint64_t as_read, packed;
+
+	for (int i = 0; i < 2; i++) {
+		const struct made *of = &made[MADE_FP8];
+
+		CHECK(open_with(&m, i ? of->ckpt : of->gguf, 0, &notes, &e) == OK);
+		as_read = kept_of_all(&m, false, &none);
+		packed = kept_of_all(&m, true, &n_packed);
+		CHECKF(none == 0 && n_packed > 20, "%zu and %zu", none, n_packed);
+		CHECKF(packed < as_read / 3 * 2, "%llu of %llu", (unsigned long long)packed, (unsigned long long)as_read);
+		numbers_are_the_files(&m);
+		model_close(&m);
+		/* units of fewer rows than share a scale, in less memory than they take */
+		CHECK(open_with(&m, i ? of->ckpt : of->gguf, 3 * 256, &notes, &e) == OK);
+		CHECK(store_start(&m, store_least(&m) + 5000, &e) == OK);
+		store_pack(&m);
+		for (int k = 0; k < 500; k++) {
+			struct weight w = m.weights[hash((uint32_t)k) % m.wants.n];
+			uint64_t end;
+
+			CHECK(weight_hold(&w, 0, w.rows / 2, w.rows, &end, &e) == OK);
+			weight_release(&w);
+		}
+		model_close(&m);
+	}
+	log_close(&notes);
+}
+
 static void reads_past_the_cache_are_the_files(void)
 {
 	enum { SIZE = 300001 };
@@ -477,6 +566,7 @@ int main(void)
 	RUN(two_models_share_the_memory);
 	RUN(only_the_chosen_experts_are_read);
 	RUN(held_rows_are_those_of_the_file);
+	RUN(bf16_that_was_fp8_takes_half_the_memory);
 	RUN(reads_past_the_cache_are_the_files);
 	RUN(a_file_that_shrinks_is_named);
 	RUN(damage_is_told_alike);

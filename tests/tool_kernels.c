@@ -105,6 +105,20 @@ static void *peak(void *arg)
 
 /* ---- the table ---- */
 
+/* Small exponents in any type; of DT_E4M3_128 normal numbers of both signs, and scales that rows share. */
+static void fill_rows(struct task *t, enum dtype type)
+{
+	size_t n = t->matrix_bytes * t->n_matrices;
+	uint32_t s = 1;
+
+	for (size_t i = 0; i < n; i++) {
+		s = s * 1664525 + 1013904223;
+		t->rows[i] = (uint8_t)(type == DT_E4M3_128 ? (s >> 24) % 0xBF | 0x20 : s >> 27);
+	}
+	for (size_t i = E4M3_BLOCK; type == DT_E4M3_128 && i < n; i += E4M3_BYTES)
+		t->rows[i] = 235;
+}
+
 static void fill(struct task *t, size_t matrix_bytes, size_t n_matrices)
 {
 	uint32_t s = 1;
@@ -117,15 +131,14 @@ static void fill(struct task *t, size_t matrix_bytes, size_t n_matrices)
 	t->room = malloc(product_room(COLS) * sizeof(float));
 	if (!t->rows || !t->x || !t->y || !t->room)
 		exit(1);
-	for (size_t i = 0; i < matrix_bytes * n_matrices; i++)	/* small exponents in any type */
-		t->rows[i] = (uint8_t)((s = s * 1664525 + 1013904223) >> 27);
+	fill_rows(t, DT_F32);
 	for (size_t i = 0; i < (size_t)MOST_TOKENS * COLS; i++)
 		t->x[i] = (float)(int32_t)(s = s * 1664525 + 1013904223) * 0x1p-31f;
 }
 
 static void show(struct task *t, const struct kernels *k)
 {
-	static const enum dtype types[] = { DT_MXFP4, DT_Q8_0, DT_BF16, DT_F32 };
+	static const enum dtype types[] = { DT_MXFP4, DT_Q8_0, DT_E4M3_128, DT_BF16, DT_F32 };
 	static const size_t tokens[] = { 1, 2, 4, 6, 12, 24, 192 };
 	uint64_t bytes = 0;
 
@@ -144,9 +157,11 @@ static void show(struct task *t, const struct kernels *k)
 			for (unsigned i = 0; i < n_threads; i++) {
 				t[i].type = types[j], t[i].tokens = tokens[m], t[i].passes = passes;
 				t[i].matrix_bytes = bytes, t[i].n_matrices = size / bytes;
+				if (m == 0)
+					fill_rows(&t[i], types[j]);
 			}
 			took = run_threads(t, multiply);
-			printf("%-7s %-6s %3zu tokens %7.1f GMAC/s %7.2f GB/s of weights\n", k->name,
+			printf("%-7s %-8s %3zu tokens %7.1f GMAC/s %7.2f GB/s of weights\n", k->name,
 			       dtype_info(types[j])->name, tokens[m],
 			       1e-9 * n_threads * (double)passes * ROWS * COLS * (double)tokens[m] / took,
 			       1e-9 * n_threads * (double)passes * (double)bytes / took);
