@@ -14,7 +14,9 @@
 #define SET_NAME "avx512"
 enum { VL = 16 };
 #define SET_TOKENS 6
-#define FEW SIZE_MAX
+#define FEW 8
+#define FEW_BF16 24
+#define FEW_MXFP4 8
 enum { ACC = 24, MIX_HEADS = 8 };
 typedef __m512 vf;
 typedef uint32_t vu __attribute__((vector_size(64)));

@@ -4,8 +4,9 @@
  * has a vector unit, after these, and never by anything else:
  *
  *   SET, VL, SET_TOKENS	the table's name, floats in a vector (4, 8, 16), tokens of a tile
- *   ACC, FEW, MIX_HEADS	accumulators that fit the registers of a fused product; the table's
- *			few; heads at a time in a sum of rows
+ *   ACC, MIX_HEADS	accumulators that fit the registers of a fused product; heads at a time in a
+ *			sum of rows
+ *   FEW, FEW_BF16, FEW_MXFP4	the table's few, of other types and of these
  *   vf, vu			VL floats, VL uint32
  *   fused(a, b, c)		a b + c rounded once
  *   less(a, b), more(a, b)	a < b ? a : b, a > b ? a : b
@@ -121,6 +122,74 @@ static void body_tile(const struct tile *s)
 #endif
 	default: break;
 	}
+}
+
+/* Four rows' vectors by n tokens whose vectors are LANES apart. */
+INLINE void add_products(vf a[][TILE_ROWS], const vf b[TILE_ROWS], const float *x, const unsigned n)
+{
+	UNROLL for (unsigned t = 0; t < n; t++) {
+		vf v = load(x + t * LANES);
+
+		UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
+			a[t][r] = fused(b[r], v, a[t][r]);
+	}
+}
+
+/* The rows' vectors of sixteen columns: the first of a unit, or the second. */
+INLINE void panel_vectors(const struct panel *p, size_t c, size_t off, const bool halves, const int second,
+			  vf b[TILE_ROWS])
+{
+	const float *w = (const float *)p->w + (halves ? c / 2 : c + (second ? LANES : 0)) * TILE_ROWS + off;
+
+	UNROLL for (unsigned r = 0; r < TILE_ROWS; r++) {
+		vu word = (vu)load(w + r * LANES);
+
+		b[r] = !halves ? (vf)word : second ? (vf)(word & 0xFFFF0000) : (vf)(word << 16);
+	}
+}
+
+INLINE void panel_of(const struct panel *p, const unsigned n, const bool halves)
+{
+	for (size_t off = 0; off < LANES; off += VL) {
+		const float *x = p->x + off;
+		vf a[TILE_TOKENS][TILE_ROWS], b[TILE_ROWS];
+
+		UNROLL for (unsigned t = 0; t < n; t++)
+			UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
+				a[t][r] = p->first ? (vf){ 0 } : load(p->acc + (t * TILE_ROWS + r) * LANES + off);
+		for (size_t c = 0; c < p->cols; c += UNIT, x += UNIT * n) {
+			panel_vectors(p, c, off, halves, 0, b);
+			add_products(a, b, x, n);
+			panel_vectors(p, c, off, halves, 1, b);
+			add_products(a, b, x + LANES * n, n);
+		}
+		UNROLL for (unsigned t = 0; t < n; t++)
+			UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
+				store(p->acc + (t * TILE_ROWS + r) * LANES + off, a[t][r]);
+	}
+}
+
+INLINE void panel_tokens(const struct panel *p, const bool halves)
+{
+	switch (p->n_x) {
+	case 1: panel_of(p, 1, halves); break;
+	case 2: panel_of(p, 2, halves); break;
+	case 3: panel_of(p, 3, halves); break;
+#if SET_TOKENS > 3
+	case 4: panel_of(p, 4, halves); break;
+	case 5: panel_of(p, 5, halves); break;
+	case 6: panel_of(p, 6, halves); break;
+#endif
+	default: break;
+	}
+}
+
+static void body_panel(const struct panel *p)
+{
+	if (p->halves)
+		panel_tokens(p, true);
+	else
+		panel_tokens(p, false);
 }
 
 INLINE v4 fold_row(const float *lane)
@@ -246,30 +315,46 @@ static void body_dot(const struct dot *d)
 	}
 }
 
-enum { AHEAD = 4096 };			/* bytes that decoding asks memory for in advance */
-
-INLINE void decode_type(unpack *take, size_t unit, const uint8_t *b, size_t n_units, float *out)
+/* One unit of a row: its float32 vectors, or its words of two halves. */
+INLINE void panel_unit(const vf w[PARTS], const bool halves, float *out)
 {
-	for (size_t u = 0; u < n_units; u++, b += unit, out += UNIT) {
-		vf w[PARTS];
-
-		__builtin_prefetch(b + AHEAD, 0, 2);
-		take(b, w);
+	if (halves)
+		UNROLL for (unsigned p = 0; p < PER; p++)
+			store(out + p * VL, (vf)((vu)w[p] >> 16 | (vu)w[PER + p]));
+	else
 		UNROLL for (unsigned p = 0; p < PARTS; p++)
-			store(out + p * VL, w[p]);
+			store(out + (p < PER ? 0 : (TILE_ROWS - 1) * LANES) + p * VL, w[p]);
+}
+
+INLINE void decode_type(unpack *take, const size_t unit, const bool halves, const uint8_t *b, size_t row_bytes,
+			size_t n_units, float *out)
+{
+	for (size_t u = 0; u < n_units; u++, b += unit, out += TILE_ROWS * (halves ? LANES : UNIT))
+		UNROLL for (unsigned r = 0; r < TILE_ROWS; r++) {
+			vf w[PARTS];
+
+			/* the next rows at this place, into the second-level cache */
+			__builtin_prefetch(b + (r + TILE_ROWS) * row_bytes, 0, 2);
+			take(b + r * row_bytes, w);
+			panel_unit(w, halves, out + r * LANES);
+		}
+}
+
+static void body_decode(enum dtype type, const uint8_t *b, size_t row_bytes, size_t n_units, void *panel)
+{
+	switch (type) {
+	case DT_F32: decode_type(unpack_f32, F32_UNIT, false, b, row_bytes, n_units, panel); break;
+	case DT_F16: decode_type(unpack_f16, HALF_UNIT, false, b, row_bytes, n_units, panel); break;
+	case DT_BF16: decode_type(unpack_bf16, HALF_UNIT, true, b, row_bytes, n_units, panel); break;
+	case DT_Q8_0: decode_type(unpack_q8_0, Q8_0_UNIT, false, b, row_bytes, n_units, panel); break;
+	case DT_MXFP4: decode_type(unpack_mxfp4, MXFP4_UNIT, true, b, row_bytes, n_units, panel); break;
+	default: break;
 	}
 }
 
-static void body_decode(enum dtype type, const uint8_t *b, size_t n_units, float *out)
+static size_t body_few(enum dtype type)
 {
-	switch (type) {
-	case DT_F32: decode_type(unpack_f32, F32_UNIT, b, n_units, out); break;
-	case DT_F16: decode_type(unpack_f16, HALF_UNIT, b, n_units, out); break;
-	case DT_BF16: decode_type(unpack_bf16, HALF_UNIT, b, n_units, out); break;
-	case DT_Q8_0: decode_type(unpack_q8_0, Q8_0_UNIT, b, n_units, out); break;
-	case DT_MXFP4: decode_type(unpack_mxfp4, MXFP4_UNIT, b, n_units, out); break;
-	default: break;
-	}
+	return type == DT_BF16 ? FEW_BF16 : type == DT_MXFP4 ? FEW_MXFP4 : FEW;
 }
 
 /* ---- products whose lanes are double ---- */
@@ -505,8 +590,8 @@ static void body_pool(float *out, size_t d, size_t n, const float *const *gate, 
 }
 
 const struct kernels PASTE(kernels_, SET) = {
-	.name = SET_NAME, .tokens = SET_TOKENS, .dot_tokens = SET_TOKENS > 3 ? 5 : 4, .tile = body_tile, .fold = body_fold,
-	.few = FEW, .can_dot = body_can_dot, .dot = body_dot, .decode = body_decode, .dot_wide = body_dot_wide,
+	.name = SET_NAME, .tokens = SET_TOKENS, .dot_tokens = SET_TOKENS > 3 ? 5 : 4, .tile = body_tile, .panel = body_panel,
+	.fold = body_fold, .few = body_few, .can_dot = body_can_dot, .dot = body_dot, .decode = body_decode, .dot_wide = body_dot_wide,
 	.wide = body_wide, .mix = body_mix, .scale = body_scale, .max = body_max, .exp_sum = body_exp_sum,
 	.swiglu = body_swiglu, .pool = body_pool, .spread = body_spread,
 };

@@ -203,24 +203,25 @@ static enum status run_expert(struct expert *x, uint32_t layer, struct err *e)
 	struct forward *f = x->f;
 	size_t d = f->arch->n_embd, ff = f->arch->n_ff_exp;
 	struct weight gate, up, down;
-	struct linear l = { .w = &gate, .matrix = x->matrix, .n_rows = ff, .n = x->n, .x_stride = d,
-			    .x = x->pairs ? f->ex_x : f->x, .rounded = f->ex_x, .y = f->ex_gate,
-			    .y_stride = ff };
+	struct linear in[2] = { { .w = &gate, .matrix = x->matrix, .n_rows = ff, .n = x->n, .x_stride = d,
+				  .x = x->pairs ? f->ex_x : f->x, .rounded = f->ex_x, .y = f->ex_gate,
+				  .y_stride = ff } };
+	struct linear out = { .w = &down, .matrix = x->matrix, .n_rows = d, .n = x->n, .x_stride = ff,
+			      .x = f->ex_gate, .rounded = f->ex_gate, .y = f->ex_y, .y_stride = d };
 	enum status st;
+
+	in[1] = in[0];
+	in[1].w = &up;
+	in[1].y = f->ex_up;
 
 	TRY(weight_bind(&gate, f->model, x->gate, layer, e));
 	TRY(weight_bind(&up, f->model, x->up, layer, e));
 	TRY(weight_bind(&down, f->model, x->down, layer, e));
 	if (x->pairs)
 		TRY(engine_run(&f->engine, gather_task, x, e));
-	TRY(linear(&f->engine, &l, e));
-	l.w = &up;
-	l.y = f->ex_up;
-	TRY(linear(&f->engine, &l, e));
+	TRY(linear_together(&f->engine, in, 2, e));
 	TRY(engine_run(&f->engine, activate_task, x, e));
-	l = (struct linear){ .w = &down, .matrix = x->matrix, .n_rows = d, .n = x->n, .x_stride = ff,
-			     .x = f->ex_gate, .rounded = f->ex_gate, .y = f->ex_y, .y_stride = d };
-	TRY(linear(&f->engine, &l, e));
+	TRY(linear(&f->engine, &out, e));
 	TRY(engine_run(&f->engine, add_task, x, e));
 out:
 	return st;

@@ -239,10 +239,13 @@ struct lane {
 	size_t score_cap, ranked_cap;
 	enum status status;
 	struct err err;
+	size_t tile_at;			/* whose error it is, if products fail */
 };
 struct engine {
 	struct pool *pool;
 	struct lane *lanes;		/* owned, one a thread */
+	float *packed;			/* owned: tokens as products with many take them */
+	size_t packed_cap;
 	bool official;			/* activations are rounded as DeepSeek's code does */
 	bool (*tick)(void *ctx);	/* before each product; false ends the run. May be NULL */
 	void *tick_ctx;
@@ -263,8 +266,11 @@ struct linear {
 	float *y_low;			/* like y, or NULL: official sums that are not rounded are y + y_low */
 };
 enum status linear(struct engine *g, const struct linear *l, struct err *e) MUST_USE;
-/* Memory of the lanes for a model, about. */
-uint64_t engine_bytes(unsigned n_threads, const struct wants *wants);
+/* n <= MOST_TOGETHER of them with the same x, tokens and numbers of rows and columns: less waiting. */
+enum { MOST_TOGETHER = 2 };
+enum status linear_together(struct engine *g, const struct linear *l, size_t n, struct err *e) MUST_USE;
+/* Memory of the lanes and of packed tokens for a model and batches of n_tok tokens, about. */
+uint64_t engine_bytes(unsigned n_threads, uint64_t n_tok, const struct wants *wants);
 
 /* ---- kv.c: what the layers keep of a sequence ----------------------------------------------*/
 

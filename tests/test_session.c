@@ -212,7 +212,7 @@ static void refusals(void)
 	CHECKF(strstr(e.msg, "4097") && strstr(e.msg, "4096"), "%s", e.msg);
 	CHECK(session_open(&s, &b.m, &b.pool, 0, 8, 1 << 30, false, &e) == ERR_USAGE);
 	CHECK(session_open(&s, &b.m, &b.pool, 8, 0, 1 << 30, false, &e) == ERR_USAGE);
-	need = session_bytes(&b.m.arch, 100, 8, 2) + model_header_bytes(&b.m) + engine_bytes(2, &b.m.wants) +
+	need = session_bytes(&b.m.arch, 100, 8, 2) + model_header_bytes(&b.m) + engine_bytes(2, 8, &b.m.wants) +
 	       store_least(&b.m);
 	CHECK(session_open(&s, &b.m, &b.pool, 100, 8, need - 1, false, &e) == ERR_NOMEM);
 	CHECKF(strstr(e.msg, "--max-memory") && strstr(e.msg, "100 tokens"), "%s", e.msg);
