@@ -160,6 +160,7 @@ INLINE void panel_of(const struct panel *p, const unsigned n, const bool halves)
 		for (size_t c = 0; c < p->cols; c += UNIT, x += UNIT * n) {
 			panel_vectors(p, c, off, halves, 0, b);
 			add_products(a, b, x, n);
+			__asm__("" ::: "memory");	/* words are read twice: there are no registers to keep them */
 			panel_vectors(p, c, off, halves, 1, b);
 			add_products(a, b, x + LANES * n, n);
 		}
