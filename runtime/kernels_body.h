@@ -12,6 +12,7 @@
  *   less(a, b), more(a, b)	a < b ? a : b, a > b ? a : b
  *   low(v), high(v)		halves of a vf
  *   unpack_f32 .. unpack_mxfp4	UNIT values of a raw row to PARTS vectors
+ *   OWN_WORDS, words_bf16, words_mxfp4	if there are better ways to make a panel's words of a unit
  *
  * A sixteen-lane sum is 16 / VL vectors, so whatever VL is, a lane sees the same operations in the
  * same order. Elementwise functions have no order to keep.
@@ -316,39 +317,68 @@ static void body_dot(const struct dot *d)
 	}
 }
 
-/* One unit of a row: its float32 vectors, or its words of two halves. */
-INLINE void panel_unit(const vf w[PARTS], const bool halves, float *out)
+#ifndef OWN_WORDS
+INLINE void words_of(unpack *take, const uint8_t *b, vu out[PER])
 {
-	if (halves)
-		UNROLL for (unsigned p = 0; p < PER; p++)
-			store(out + p * VL, (vf)((vu)w[p] >> 16 | (vu)w[PER + p]));
-	else
-		UNROLL for (unsigned p = 0; p < PARTS; p++)
-			store(out + (p < PER ? 0 : (TILE_ROWS - 1) * LANES) + p * VL, w[p]);
+	vf w[PARTS];
+
+	take(b, w);
+	UNROLL for (unsigned p = 0; p < PER; p++)
+		out[p] = (vu)w[p] >> 16 | (vu)w[PER + p];
 }
 
-INLINE void decode_type(unpack *take, const size_t unit, const bool halves, const uint8_t *b, size_t row_bytes,
-			size_t n_units, float *out)
+static inline void words_bf16(const uint8_t *b, vu out[PER]) { words_of(unpack_bf16, b, out); }
+static inline void words_mxfp4(const uint8_t *b, vu out[PER]) { words_of(unpack_mxfp4, b, out); }
+#endif
+
+/* The next rows at this place, into the second-level cache; lines overlap in small units. */
+INLINE void prefetch_next(const uint8_t *b, size_t row_bytes)
 {
-	for (size_t u = 0; u < n_units; u++, b += unit, out += TILE_ROWS * (halves ? LANES : UNIT))
+	UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
+		__builtin_prefetch(b + (r + TILE_ROWS) * row_bytes, 0, 2);
+}
+
+INLINE void decode_floats(unpack *take, const size_t unit, const uint8_t *b, size_t row_bytes, size_t n_units,
+			  float *out)
+{
+	for (size_t u = 0; u < n_units; u++, b += unit, out += TILE_ROWS * UNIT) {
+		prefetch_next(b, row_bytes);
 		UNROLL for (unsigned r = 0; r < TILE_ROWS; r++) {
 			vf w[PARTS];
 
-			/* the next rows at this place, into the second-level cache */
-			__builtin_prefetch(b + (r + TILE_ROWS) * row_bytes, 0, 2);
 			take(b + r * row_bytes, w);
-			panel_unit(w, halves, out + r * LANES);
+			UNROLL for (unsigned p = 0; p < PARTS; p++)
+				store(out + (r + p / PER * TILE_ROWS) * LANES + p % PER * VL, w[p]);
 		}
+	}
+}
+
+typedef void make_words(const uint8_t *b, vu out[PER]);
+
+INLINE void decode_halves(make_words *take, const size_t unit, const uint8_t *b, size_t row_bytes, size_t n_units,
+			  float *out)
+{
+	for (size_t u = 0; u < n_units; u++, b += unit, out += TILE_ROWS * LANES) {
+		if (unit >= 64 || u % 3 == 0)
+			prefetch_next(b, row_bytes);
+		UNROLL for (unsigned r = 0; r < TILE_ROWS; r++) {
+			vu w[PER];
+
+			take(b + r * row_bytes, w);
+			UNROLL for (unsigned p = 0; p < PER; p++)
+				store(out + r * LANES + p * VL, (vf)w[p]);
+		}
+	}
 }
 
 static void body_decode(enum dtype type, const uint8_t *b, size_t row_bytes, size_t n_units, void *panel)
 {
 	switch (type) {
-	case DT_F32: decode_type(unpack_f32, F32_UNIT, false, b, row_bytes, n_units, panel); break;
-	case DT_F16: decode_type(unpack_f16, HALF_UNIT, false, b, row_bytes, n_units, panel); break;
-	case DT_BF16: decode_type(unpack_bf16, HALF_UNIT, true, b, row_bytes, n_units, panel); break;
-	case DT_Q8_0: decode_type(unpack_q8_0, Q8_0_UNIT, false, b, row_bytes, n_units, panel); break;
-	case DT_MXFP4: decode_type(unpack_mxfp4, MXFP4_UNIT, true, b, row_bytes, n_units, panel); break;
+	case DT_F32: decode_floats(unpack_f32, F32_UNIT, b, row_bytes, n_units, panel); break;
+	case DT_F16: decode_floats(unpack_f16, HALF_UNIT, b, row_bytes, n_units, panel); break;
+	case DT_BF16: decode_halves(words_bf16, HALF_UNIT, b, row_bytes, n_units, panel); break;
+	case DT_Q8_0: decode_floats(unpack_q8_0, Q8_0_UNIT, b, row_bytes, n_units, panel); break;
+	case DT_MXFP4: decode_halves(words_mxfp4, MXFP4_UNIT, b, row_bytes, n_units, panel); break;
 	default: break;
 	}
 }

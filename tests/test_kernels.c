@@ -234,6 +234,28 @@ static void decoding(void)
 		}
 }
 
+/* All codes of MXFP4 with all scales, those whose values are subnormal or beyond float32 included. */
+static void codes_and_scales(void)
+{
+	EACH_SET(k)
+		for (unsigned e = 0; e < 255; e++) {
+			uint8_t *b = place(0, TILE_ROWS * 17, true);
+			float *y = floats(1, TILE_ROWS * LANES, true), z[UNIT];
+
+			for (unsigned r = 0; r < TILE_ROWS; r++) {
+				b[17 * r] = (uint8_t)e;
+				for (unsigned i = 0; i < 16; i++)
+					b[17 * r + 1 + i] = (uint8_t)(i << 4 | ((i + r + e) & 15));
+			}
+			k->decode(DT_MXFP4, b, 17, 1, y);
+			for (unsigned r = 0; r < TILE_ROWS; r++) {
+				codec_decode(DT_MXFP4, b + 17 * r, UNIT, z);
+				for (unsigned c = 0; c < UNIT; c++)
+					CHECKF(f32_bits(panel_at(y, true, r, c)) == f32_bits(z[c]), "%s: scale %u", k->name, e);
+			}
+		}
+}
+
 /* ---- sums of rows, elementwise ---- */
 
 static void mixing(void)
@@ -381,6 +403,7 @@ int main(void)
 	RUN(raw_products);
 	RUN(large_products);
 	RUN(decoding);
+	RUN(codes_and_scales);
 	RUN(mixing);
 	RUN(spreading);
 	RUN(sums_and_elements);
