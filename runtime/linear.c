@@ -5,8 +5,8 @@
  * Threads take a tile of rows at a time, whoever is free the next one, and multiply it, as it is in
  * the file, with every token (product.c), so that a weight is read once a batch whatever its size, and
  * the memory for it is a tile a thread. Where tokens are packed for that they are by all threads first, as many
- * at a time as their memory holds. Several matrices may be multiplied with the same tokens at once, so that
- * there is less waiting for the slowest. With official activations the input of a quantized matrix is
+ * at a time as their memory holds. Several products may run at once (those of a few experts), so that
+ * there is less waiting for the slowest thread. With official activations the input of a quantized matrix is
  * rounded first (again, where several products share it: that changes nothing), and outputs after;
  * what is not rounded (hyper-connections, router, compressor) has low parts besides, as the roundings
  * that follow make a step of a last bit.
@@ -62,16 +62,31 @@ enum status engine_run(struct engine *g, void (*task)(void *ctx, unsigned i, uns
 	return first_error(g, e);
 }
 
-/* Products of the same tokens, [t0, t0 + n), and what they are multiplied with now. */
+/* Products that run together, and which of their tokens are at work. */
 struct job {
 	struct engine *g;
 	const struct linear *l; size_t n_l;	/* parts of what was asked for, as much as is held */
 	enum product product[MOST_TOGETHER];
-	size_t t0, n;
-	float *packed;			/* these tokens, or NULL: they are multiplied as they are */
+	size_t pass, n_passes;		/* share of each product's tokens */
+	float *packed[MOST_TOGETHER];	/* these tokens, or NULL: they are multiplied as they are */
 	size_t step;			/* rows of a tile */
 	_Atomic size_t next;		/* tile */
 };
+
+/* Tokens [*t0, *t0 + n) of product i are at work. */
+static size_t tokens_of(const struct job *j, size_t i, size_t *t0)
+{
+	size_t n = j->l[i].n;
+
+	*t0 = n * j->pass / j->n_passes;
+	return n * (j->pass + 1) / j->n_passes - *t0;
+}
+
+/* The same tokens as those of the product before? */
+static bool shares_tokens(const struct job *j, size_t i)
+{
+	return i > 0 && j->l[i].x == j->l[i - 1].x;
+}
 
 static void round_task(void *ctx, unsigned i, unsigned n)
 {
@@ -120,9 +135,10 @@ out:
 static enum status multiply(const struct job *j, size_t i, uint64_t r0, uint64_t r1, struct lane *lane)
 {
 	const struct linear *l = &j->l[i];
+	size_t t0, n = tokens_of(j, i, &t0);
 	struct raw_product p = { .n_rows = (size_t)(r1 - r0), .cols = (size_t)l->w->cols,
-				 .x = l->x + j->t0 * l->x_stride, .n = j->n, .x_stride = l->x_stride,
-				 .y = l->y + j->t0 * l->y_stride + r0, .y_stride = l->y_stride };
+				 .x = l->x + t0 * l->x_stride, .n = n, .x_stride = l->x_stride,
+				 .y = l->y + t0 * l->y_stride + r0, .y_stride = l->y_stride };
 	const struct kernels *k = kernels();
 	struct rows rows;
 	enum status st;
@@ -132,7 +148,7 @@ static enum status multiply(const struct job *j, size_t i, uint64_t r0, uint64_t
 	TRY(weight_raw(l->w, l->matrix, l->row0 + r0, l->row0 + r1, &rows, &lane->scratch, &lane->err));
 	p.type = rows.type;
 	p.rows = rows.bytes;
-	p.packed = product_packs(k, p.type, (size_t)l->n_rows, p.n) ? j->packed : NULL;
+	p.packed = product_packs(k, p.type, (size_t)l->n_rows, l->n) ? j->packed[i] : NULL;
 	product_by(k, &p, lane->tile);
 out:
 	return st;
@@ -177,25 +193,30 @@ static void linear_task(void *ctx, unsigned i, unsigned n)
 	}
 }
 
-static void pack_task(void *ctx, unsigned i, unsigned n)
+/* Groups of tokens of the products that have their own, one product's after the other's. */
+static void pack_task(void *ctx, unsigned thread, unsigned n_threads)
 {
 	const struct job *j = ctx;
-	const struct linear *l = j->l;
-	struct raw_product p = { .cols = (size_t)l->w->cols, .x = l->x + j->t0 * l->x_stride, .n = j->n,
-				 .x_stride = l->x_stride };
-	size_t from, to;
+	size_t t0, from, to;
 
-	pool_share(product_groups(kernels(), j->n), i, n, &from, &to);
-	for (size_t k = from; k < to; k++)
-		product_pack(kernels(), &p, k, j->packed);
+	for (size_t i = 0; i < j->n_l; i++) {
+		const struct linear *l = &j->l[i];
+		struct raw_product p = { .cols = (size_t)l->w->cols, .n = tokens_of(j, i, &t0), .x_stride = l->x_stride };
+
+		p.x = l->x + t0 * l->x_stride;
+		if (!j->packed[i] || shares_tokens(j, i))
+			continue;
+		pool_share(product_groups(kernels(), p.n), (thread + (unsigned)i) % n_threads, n_threads, &from, &to);
+		for (size_t k = from; k < to; k++)
+			product_pack(kernels(), &p, k, j->packed[i]);
+	}
 }
 
 /* ---- which tokens, which tiles ---- */
 
-enum { PACKED_FLOATS = 1 << 20, FEWEST_PACKED = 6 * TILE_TOKENS, TILES_A_THREAD = 16 };
+enum { PACKED_FLOATS = 2 << 20, FEWEST_PACKED = 6 * TILE_TOKENS, TILES_A_THREAD = 16 };
 
-/* Tokens that are packed at a time. */
-static size_t most_packed(size_t cols)
+size_t linear_most_tokens(size_t cols)
 {
 	size_t n = PACKED_FLOATS / (cols ? product_packed(1, cols) : 1);
 
@@ -222,46 +243,56 @@ static size_t rows_of_tile(const struct job *j)
 	return n < TILE_ROWS ? TILE_ROWS : n < most ? n : most;
 }
 
+/* Places for the packed tokens of a pass, none where no product of these tokens wants them. */
+static enum status place_packed(struct job *j, struct err *e)
+{
+	size_t cols = (size_t)j->l->w->cols, n = 0, each, at[MOST_TOGETHER];
+	struct engine *g = j->g;
+	void *p = g->packed;
+	enum status st;
+
+	for (size_t i = 0; i < j->n_l; i++) {
+		each = (j->l[i].n + j->n_passes - 1) / j->n_passes;
+		at[i] = shares_tokens(j, i) ? at[i - 1] : n;
+		n += shares_tokens(j, i) ? 0 : each;
+	}
+	TRY(mem_grow(&p, &g->packed_cap, product_packed(n, cols) + PRODUCT_ALIGN, sizeof(float), "packed tokens", e));
+	for (size_t i = 0; i < j->n_l; i++)
+		j->packed[i] = product_aligned(p) + product_packed(at[i], cols);
+out:
+	g->packed = p;
+	return st;
+}
+
 static enum status run_tiles(struct job *j, struct err *e)
 {
 	atomic_store(&j->next, 0);
 	return engine_run(j->g, linear_task, j, e);
 }
 
-/* Memory for n packed tokens. */
-static enum status packed_room(struct job *j, size_t n, size_t cols, struct err *e)
-{
-	struct engine *g = j->g;
-	void *p = g->packed;
-	enum status st;
-
-	TRY(mem_grow(&p, &g->packed_cap, product_packed(n, cols) + PRODUCT_ALIGN, sizeof(float), "packed tokens", e));
-	j->packed = product_aligned(p);
-out:
-	g->packed = p;
-	return st;
-}
-
 /* All rows of the job by all tokens. */
 static enum status run_tokens(struct job *j, struct err *e)
 {
-	size_t n = j->l->n, cols = (size_t)j->l->w->cols, most = most_packed(cols), passes = (n + most - 1) / most;
+	size_t most = linear_most_tokens((size_t)j->l->w->cols);
 	bool packs = false;
 	enum status st;
 
 	j->step = rows_of_tile(j);
-	j->t0 = 0;
-	j->n = n;
-	for (size_t i = 0; i < j->n_l; i++)
+	j->n_passes = 1;
+	for (size_t i = 0; i < j->n_l; i++) {
+		j->packed[i] = NULL;
 		packs |= wants_packed(j, &j->l[i]);
-	if (!packs)
-		return run_tiles(j, e);
-	TRY(packed_room(j, n < most ? n : most, cols, e));
-	for (size_t i = 0; i < passes; i++, j->t0 += j->n) {
-		j->n = n * (i + 1) / passes - j->t0;
-		TRY(engine_run(j->g, pack_task, j, e));
+	}
+	if (packs) {
+		j->n_passes = (j->l->n + most - 1) / most;	/* 1 if tokens differ */
+		TRY(place_packed(j, e));
+	}
+	for (j->pass = 0; j->pass < j->n_passes; j->pass++) {
+		if (packs)
+			TRY(engine_run(j->g, pack_task, j, e));
 		TRY(run_tiles(j, e));
 	}
+	st = OK;
 out:
 	return st;
 }
@@ -313,9 +344,7 @@ static enum status held_rows(struct job *j, const struct linear *l, struct err *
 
 enum status linear_together(struct engine *g, const struct linear *l, size_t n, struct err *e)
 {
-	struct job j = { .g = g, .n_l = n };
-	bool rounds = false;
-	struct linear round = *l;
+	struct job j = { .g = g, .l = l, .n_l = n };
 	enum status st;
 
 	if (l->n == 0)
@@ -323,11 +352,12 @@ enum status linear_together(struct engine *g, const struct linear *l, size_t n, 
 	if (g->tick && !g->tick(g->tick_ctx))
 		return err_set(e, ERR_STOPPED, "stopped; run it again from the start");
 	for (size_t i = 0; i < n; i++) {
+		struct linear round = l[i];
+
 		j.product[i] = g->official ? product_of(l[i].w->want->role) : PRODUCT_F32;
-		rounds |= j.product[i] == PRODUCT_QUANTIZED;
+		if (j.product[i] == PRODUCT_QUANTIZED && !shares_tokens(&j, i))
+			TRY(engine_run(g, round_task, &round, e));
 	}
-	if (rounds)
-		TRY(engine_run(g, round_task, &round, e));
 	TRY(held_rows(&j, l, e));
 out:
 	return st;
@@ -349,7 +379,7 @@ uint64_t engine_bytes(unsigned n_threads, uint64_t n_tok, const struct wants *wa
 		uint64_t bytes = tile * sizeof(float) + rows * cols * 9;
 
 		most = bytes > most ? bytes : most;
-		bytes = u64_min(n_tok, most_packed((size_t)cols));
+		bytes = u64_min(n_tok, linear_most_tokens((size_t)cols));
 		bytes = (product_packed((size_t)bytes, (size_t)cols) + PRODUCT_ALIGN) * sizeof(float);
 		packed = bytes > packed ? bytes : packed;
 	}

@@ -202,6 +202,9 @@ enum status store_start(const struct model *m, uint64_t budget, struct err *e) M
 enum status weight_hold(struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, uint64_t *end,
 			struct err *e) MUST_USE;
 void weight_release(struct weight *w);
+/* Matrices like this one, or runs of rows where it is divided, that can be held at a time and leave the
+ * readers as much room; at least one. */
+uint64_t weight_holds(const struct weight *w);
 struct store_stats {
 	uint64_t read_bytes;		/* so far, by row as well */
 	uint64_t kept_bytes, budget;	/* in memory now; may be */
@@ -266,9 +269,11 @@ struct linear {
 	float *y_low;			/* like y, or NULL: official sums that are not rounded are y + y_low */
 };
 enum status linear(struct engine *g, const struct linear *l, struct err *e) MUST_USE;
-/* n <= MOST_TOGETHER of them with the same x, tokens and numbers of rows and columns: less waiting. */
-enum { MOST_TOGETHER = 2 };
+/* n <= MOST_TOGETHER of them with the same numbers of rows and columns, at once: less waiting. Those of the
+ * same tokens follow each other; if tokens differ, there are at most linear_most_tokens of them. */
+enum { MOST_TOGETHER = 16 };
 enum status linear_together(struct engine *g, const struct linear *l, size_t n, struct err *e) MUST_USE;
+size_t linear_most_tokens(size_t cols);
 /* Memory of the lanes and of packed tokens for a model and batches of n_tok tokens, about. */
 uint64_t engine_bytes(unsigned n_threads, uint64_t n_tok, const struct wants *wants);
 
@@ -341,7 +346,8 @@ struct forward {
 	uint32_t *expert; double *expert_weight;	/* (n_tok, n_expert_used) */
 	uint32_t *order;		/* (n_tok * n_expert_used), pairs sorted by expert */
 	uint32_t *first;		/* (n_expert + 1) into order */
-	float *ex_x, *ex_y, *ex_gate, *ex_up;	/* (n_tok, n_embd) twice, (n_tok, n_ff) twice */
+	float *ex_x, *ex_y, *ex_gate, *ex_up;	/* (n_pairs, n_embd) twice, (n_pairs, n_ff) twice */
+	size_t n_pairs;			/* >= n_tok; rows of these */
 	float *pair;			/* owned, grown by forward_mtp: (n_tok, 2 n_embd) */
 	size_t pair_cap;
 };
