@@ -4,7 +4,7 @@
  *
  * Few tokens are multiplied straight from the raw rows, at the speed of memory. For more, four rows at
  * a time are decoded into a panel (exactly, so no bit changes) that a block of tokens then shares:
- * the panel fits the first-level cache, the block the second. Tokens are packed in groups, as the inner loop
+ * the panel fits the first-level cache, the block nearly the second. Tokens are packed in groups, as the inner loop
  * takes them, once for all rows. Rows that are longer than a panel are taken in runs of columns, whose
  * lanes are saved from run to run, so a sum's order is that of one pass: see kernels.h.
  */
@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { MOST_ROWS = 64, PANEL_BYTES = 32 << 10, BLOCK_FLOATS = 3 << 16, BLOCK_TOKENS = 96, MOST_BLOCK = 256,
+enum { MOST_ROWS = 64, PANEL_BYTES = 32 << 10, BLOCK_FLOATS = 5 << 16, BLOCK_TOKENS = 160, MOST_BLOCK = 256,
        WORTH_PACKING = 128 };	/* rows */
 
 static size_t padded(size_t n) { return (n + UNIT - 1) / UNIT * UNIT; }
@@ -117,7 +117,7 @@ size_t product_rows(size_t cols)
 
 size_t product_room(void)
 {
-	return PANEL_BYTES / sizeof(float) + BLOCK_TOKENS * TILE_ROWS * LANES + PRODUCT_ALIGN;
+	return PANEL_BYTES / sizeof(float) + BLOCK_TOKENS * (TILE_ROWS * LANES + MOST_ROWS) + PRODUCT_ALIGN;
 }
 
 float *product_aligned(float *p)
@@ -246,15 +246,14 @@ static void make_panel(const struct kernels *k, const struct raw_product *p, siz
 	}
 }
 
-static void store_sums(const struct kernels *k, const struct raw_product *p, const float *acc, size_t r, size_t t,
-		       size_t n)
+/* Sums of four rows from r on by n tokens, to where MOST_ROWS of a token are side by side. */
+static void fold_sums(const struct kernels *k, const float *acc, size_t r, size_t n, float *sums)
 {
 	float y[TILE_TOKENS * TILE_ROWS];
 
 	k->fold(acc, n, y);
 	for (size_t i = 0; i < n; i++)
-		memcpy(p->y + (t + i) * p->y_stride + r, y + i * TILE_ROWS,
-		       at_most(p->n_rows - r, TILE_ROWS) * sizeof(float));
+		memcpy(sums + i * MOST_ROWS + r, y + i * TILE_ROWS, TILE_ROWS * sizeof(float));
 }
 
 /* Four rows by groups [g0, g1) of tokens. */
@@ -263,6 +262,7 @@ static void rows_by_block(const struct kernels *k, const struct raw_product *p, 
 {
 	size_t run = (size_t)PANEL_BYTES / TILE_ROWS / (panel_halves(p->type) ? 2 : 4), wide = padded(p->cols);
 	float *w = product_aligned(room), *acc = w + PANEL_BYTES / sizeof(float);
+	float *sums = acc + BLOCK_TOKENS * TILE_ROWS * LANES;
 	size_t groups = product_groups(k, p->n), first, t, end;
 
 	group_of(p->n, groups, g0, &first, &end);
@@ -279,9 +279,23 @@ static void rows_by_block(const struct kernels *k, const struct raw_product *p, 
 				s.acc += (t - first) * TILE_ROWS * LANES;
 			k->panel(&s);
 			if (c + n == wide)
-				store_sums(k, p, s.acc, r, t, s.n_x);
+				fold_sums(k, s.acc, r, s.n_x, sums + (t - first) * MOST_ROWS);
 		}
 	}
+}
+
+/* All rows by a block of tokens; a token's results are written at once, for they are far from another's. */
+static void block_of_tokens(const struct kernels *k, const struct raw_product *p, size_t g0, size_t g1, float *room)
+{
+	size_t groups = product_groups(k, p->n), from, to, end;
+	const float *sums = product_aligned(room) + PANEL_BYTES / sizeof(float) + BLOCK_TOKENS * TILE_ROWS * LANES;
+
+	for (size_t r = 0; r < p->n_rows; r += TILE_ROWS)
+		rows_by_block(k, p, r, g0, g1, room);
+	group_of(p->n, groups, g0, &from, &end);
+	group_of(p->n, groups, g1 - 1, &to, &end);
+	for (size_t t = from; t < end; t++, sums += MOST_ROWS)
+		memcpy(p->y + t * p->y_stride, sums, p->n_rows * sizeof(float));
 }
 
 void product_by(const struct kernels *k, const struct raw_product *p, float *room)
@@ -296,6 +310,5 @@ void product_by(const struct kernels *k, const struct raw_product *p, float *roo
 	each = each ? each : 1;
 	blocks = (groups + each - 1) / each;
 	for (size_t b = 0; b < blocks; b++)
-		for (size_t r = 0; r < p->n_rows; r += TILE_ROWS)
-			rows_by_block(k, p, r, groups * b / blocks, groups * (b + 1) / blocks, room);
+		block_of_tokens(k, p, groups * b / blocks, groups * (b + 1) / blocks, room);
 }

@@ -186,7 +186,7 @@ static void raw_products(void)
 static void large_products(void)
 {
 	static const struct { enum dtype type; size_t rows, cols, n; } cases[] = {
-		{ DT_MXFP4, 6, 64, 213 }, { DT_BF16, 5, 70, 97 }, { DT_MXFP4, 9, 4096 + 96, 13 },
+		{ DT_MXFP4, 6, 64, 413 }, { DT_BF16, 5, 70, 161 }, { DT_MXFP4, 9, 4096 + 96, 13 },
 		{ DT_BF16, 4, 8197, 9 }, { DT_Q8_0, 8, 4096 + 32, 50 }, { DT_F32, 3, 2049, 30 },
 		{ DT_Q6_K, 7, 512, 20 }, { DT_Q4_0, 4, 2080, 1 }, { DT_NVFP4, 5, 192, 31 },
 	};
