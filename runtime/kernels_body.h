@@ -125,50 +125,72 @@ static void body_tile(const struct tile *s)
 	}
 }
 
-/* Four rows' vectors by n tokens whose vectors are LANES apart. */
-INLINE void add_products(vf a[][TILE_ROWS], const vf b[TILE_ROWS], const float *x, const unsigned n)
+/* A row's vector of sixteen columns: the first of a unit, or the second. */
+INLINE vf panel_vector(const struct panel *p, size_t c, size_t off, unsigned r, const bool halves, const bool second)
 {
-	UNROLL for (unsigned t = 0; t < n; t++) {
-		vf v = load(x + t * LANES);
+	const float *w = (const float *)p->w + (halves ? c / 2 : c + (second ? LANES : 0)) * TILE_ROWS;
+	vu word = (vu)load(w + r * LANES + off);
 
+	return !halves ? (vf)word : second ? (vf)(word & 0xFFFF0000) : (vf)(word << 16);
+}
+
+/* Four rows by n tokens, whose vectors are LANES apart; what there are fewer of stays in registers. */
+INLINE void panel_step(const struct panel *p, size_t c, size_t off, const float *x, const bool halves, const bool second,
+		       const unsigned n, vf a[][TILE_ROWS])
+{
+	vf b[TILE_TOKENS];
+
+	if (n > TILE_ROWS || SET_TOKENS > TILE_ROWS) {
 		UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
-			a[t][r] = fused(b[r], v, a[t][r]);
+			b[r] = panel_vector(p, c, off, r, halves, second);
+		UNROLL for (unsigned t = 0; t < n; t++) {
+			vf v = load(x + t * LANES);
+
+			UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
+				a[t][r] = fused(b[r], v, a[t][r]);
+		}
+		return;
 	}
-}
-
-/* The rows' vectors of sixteen columns: the first of a unit, or the second. */
-INLINE void panel_vectors(const struct panel *p, size_t c, size_t off, const bool halves, const int second,
-			  vf b[TILE_ROWS])
-{
-	const float *w = (const float *)p->w + (halves ? c / 2 : c + (second ? LANES : 0)) * TILE_ROWS + off;
-
+	UNROLL for (unsigned t = 0; t < n; t++)
+		b[t] = load(x + t * LANES);
 	UNROLL for (unsigned r = 0; r < TILE_ROWS; r++) {
-		vu word = (vu)load(w + r * LANES);
+		vf v = panel_vector(p, c, off, r, halves, second);
 
-		b[r] = !halves ? (vf)word : second ? (vf)(word & 0xFFFF0000) : (vf)(word << 16);
+		UNROLL for (unsigned t = 0; t < n; t++)
+			a[t][r] = fused(v, b[t], a[t][r]);
 	}
 }
 
+/* Columns [from, to) of VL lanes from off on. */
+INLINE void panel_run(const struct panel *p, size_t from, size_t to, size_t off, const unsigned n, const bool halves)
+{
+	const float *x = p->x + from * n + off;
+	bool first = p->first && from == 0;
+	vf a[TILE_TOKENS][TILE_ROWS];
+
+	UNROLL for (unsigned t = 0; t < n; t++)
+		UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
+			a[t][r] = first ? (vf){ 0 } : load(p->acc + (t * TILE_ROWS + r) * LANES + off);
+	for (size_t c = from; c < to; c += UNIT, x += UNIT * n) {
+		panel_step(p, c, off, x, halves, false, n, a);
+		__asm__("" ::: "memory");	/* words are read twice: there are no registers to keep them */
+		panel_step(p, c, off, x + LANES * n, halves, true, n, a);
+	}
+	UNROLL for (unsigned t = 0; t < n; t++)
+		UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
+			store(p->acc + (t * TILE_ROWS + r) * LANES + off, a[t][r]);
+}
+
+enum { NEAR = 512 };			/* columns whose tokens stay in the first-level cache */
+
+/* Narrow vectors take the lanes in several turns, which find a run of columns near. */
 INLINE void panel_of(const struct panel *p, const unsigned n, const bool halves)
 {
-	for (size_t off = 0; off < LANES; off += VL) {
-		const float *x = p->x + off;
-		vf a[TILE_TOKENS][TILE_ROWS], b[TILE_ROWS];
+	const size_t run = PER > 1 ? NEAR : p->cols;
 
-		UNROLL for (unsigned t = 0; t < n; t++)
-			UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
-				a[t][r] = p->first ? (vf){ 0 } : load(p->acc + (t * TILE_ROWS + r) * LANES + off);
-		for (size_t c = 0; c < p->cols; c += UNIT, x += UNIT * n) {
-			panel_vectors(p, c, off, halves, 0, b);
-			add_products(a, b, x, n);
-			__asm__("" ::: "memory");	/* words are read twice: there are no registers to keep them */
-			panel_vectors(p, c, off, halves, 1, b);
-			add_products(a, b, x + LANES * n, n);
-		}
-		UNROLL for (unsigned t = 0; t < n; t++)
-			UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
-				store(p->acc + (t * TILE_ROWS + r) * LANES + off, a[t][r]);
-	}
+	for (size_t c = 0; c < p->cols; c += run)
+		for (size_t off = 0; off < LANES; off += VL)
+			panel_run(p, c, p->cols - c < run ? p->cols : c + run, off, n, halves);
 }
 
 INLINE void panel_tokens(const struct panel *p, const bool halves)
@@ -621,8 +643,10 @@ static void body_pool(float *out, size_t d, size_t n, const float *const *gate, 
 }
 
 const struct kernels PASTE(kernels_, SET) = {
-	.name = SET_NAME, .tokens = SET_TOKENS, .dot_tokens = SET_TOKENS > 3 ? 5 : 4, .tile = body_tile, .panel = body_panel,
-	.fold = body_fold, .few = body_few, .can_dot = body_can_dot, .dot = body_dot, .decode = body_decode, .dot_wide = body_dot_wide,
-	.wide = body_wide, .mix = body_mix, .scale = body_scale, .max = body_max, .exp_sum = body_exp_sum,
-	.swiglu = body_swiglu, .pool = body_pool, .spread = body_spread,
+	.name = SET_NAME, .tokens = SET_TOKENS, .dot_tokens = SET_TOKENS > 3 ? 5 : 4, .tile = body_tile,
+	.panel = body_panel,
+	.fold = body_fold, .few = body_few, .can_dot = body_can_dot, .dot = body_dot,
+	.decode = body_decode, .dot_wide = body_dot_wide, .wide = body_wide, .mix = body_mix,
+	.scale = body_scale, .max = body_max, .exp_sum = body_exp_sum, .swiglu = body_swiglu,
+	.pool = body_pool, .spread = body_spread,
 };
