@@ -37,9 +37,6 @@ struct panel {
 	float *acc;
 	bool first;
 };
-/* Do a type's values leave the lower half of a float32 empty, so that their panels are halves? */
-static inline bool panel_halves(enum dtype type) { return type == DT_BF16 || type == DT_MXFP4; }
-
 /* Whole products of n_rows raw rows by n_x <= dot_tokens tokens: y[t * y_stride + r]. The columns
  * are n_units whole UNITs and tail_bytes of each row after them (plain types only), whose tokens'
  * part is x_tail (n_x, UNIT), padded with zeros. */
@@ -58,6 +55,7 @@ struct kernels {
 	unsigned tokens, dot_tokens;	/* of a tile, of a dot; <= TILE_TOKENS */
 	void (*tile)(const struct tile *t);
 	void (*panel)(const struct panel *p);
+	bool halves;			/* panels are halves where a type allows it: see panel_halves */
 	/* Trees of n times four rows' lanes: out[4 i + r] from acc (n, TILE_ROWS, LANES). */
 	void (*fold)(const float *acc, size_t n, float *out);
 	size_t (*few)(enum dtype type);	/* tokens up to which dot is faster than panels */
@@ -89,6 +87,12 @@ struct kernels {
 	void (*spread)(float *streams, size_t d, size_t n, const float *y, const float *post,
 		       const float *comb);
 };
+
+/* Do a type's values leave the lower half of a float32 empty, and is a panel of them halves with this set? */
+static inline bool panel_halves(const struct kernels *k, enum dtype type)
+{
+	return k->halves && (type == DT_BF16 || type == DT_MXFP4);
+}
 
 /* exp by steps that every set shares: within 1 ulp; 0 below -104, infinite above 88.73. */
 float kernel_exp(float x);

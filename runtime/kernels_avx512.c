@@ -71,7 +71,7 @@ static inline void unpack_mxfp4(const uint8_t *b, vf out[2])
 	out[1] = _mm512_permutexvar_ps(_mm512_srli_epi32(q, 4), scaled);
 }
 
-#define OWN_WORDS
+#define SET_HALVES
 
 /* Columns k and 16 + k side by side. */
 static inline void words_bf16(const uint8_t *b, vu out[1])

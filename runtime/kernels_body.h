@@ -12,7 +12,7 @@
  *   less(a, b), more(a, b)	a < b ? a : b, a > b ? a : b
  *   low(v), high(v)		halves of a vf
  *   unpack_f32 .. unpack_mxfp4	UNIT values of a raw row to PARTS vectors
- *   OWN_WORDS, words_bf16, words_mxfp4	if there are better ways to make a panel's words of a unit
+ *   SET_HALVES, words_bf16, words_mxfp4	if panels are halves: a unit's words
  *
  * A sixteen-lane sum is 16 / VL vectors, so whatever VL is, a lane sees the same operations in the
  * same order. Elementwise functions have no order to keep.
@@ -210,10 +210,13 @@ INLINE void panel_tokens(const struct panel *p, const bool halves)
 
 static void body_panel(const struct panel *p)
 {
-	if (p->halves)
+#ifdef SET_HALVES
+	if (p->halves) {
 		panel_tokens(p, true);
-	else
-		panel_tokens(p, false);
+		return;
+	}
+#endif
+	panel_tokens(p, false);
 }
 
 INLINE v4 fold_row(const float *lane)
@@ -339,21 +342,7 @@ static void body_dot(const struct dot *d)
 	}
 }
 
-#ifndef OWN_WORDS
-INLINE void words_of(unpack *take, const uint8_t *b, vu out[PER])
-{
-	vf w[PARTS];
-
-	take(b, w);
-	UNROLL for (unsigned p = 0; p < PER; p++)
-		out[p] = (vu)w[p] >> 16 | (vu)w[PER + p];
-}
-
-static inline void words_bf16(const uint8_t *b, vu out[PER]) { words_of(unpack_bf16, b, out); }
-static inline void words_mxfp4(const uint8_t *b, vu out[PER]) { words_of(unpack_mxfp4, b, out); }
-#endif
-
-/* The next rows at this place, into the second-level cache; lines overlap in small units. */
+/* The next rows at this place, into the second-level cache. */
 INLINE void prefetch_next(const uint8_t *b, size_t row_bytes)
 {
 	UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
@@ -375,13 +364,14 @@ INLINE void decode_floats(unpack *take, const size_t unit, const uint8_t *b, siz
 	}
 }
 
+#ifdef SET_HALVES
 typedef void make_words(const uint8_t *b, vu out[PER]);
 
 INLINE void decode_halves(make_words *take, const size_t unit, const uint8_t *b, size_t row_bytes, size_t n_units,
 			  float *out)
 {
 	for (size_t u = 0; u < n_units; u++, b += unit, out += TILE_ROWS * LANES) {
-		if (unit >= 64 || u % 3 == 0)
+		if (unit >= 64 || u % 3 == 0)	/* once a line, about */
 			prefetch_next(b, row_bytes);
 		UNROLL for (unsigned r = 0; r < TILE_ROWS; r++) {
 			vu w[PER];
@@ -393,14 +383,19 @@ INLINE void decode_halves(make_words *take, const size_t unit, const uint8_t *b,
 	}
 }
 
+#define DECODE_HALVES(take, words, ...) decode_halves(words, __VA_ARGS__)
+#else
+#define DECODE_HALVES(take, words, ...) decode_floats(take, __VA_ARGS__)
+#endif
+
 static void body_decode(enum dtype type, const uint8_t *b, size_t row_bytes, size_t n_units, void *panel)
 {
 	switch (type) {
 	case DT_F32: decode_floats(unpack_f32, F32_UNIT, b, row_bytes, n_units, panel); break;
 	case DT_F16: decode_floats(unpack_f16, HALF_UNIT, b, row_bytes, n_units, panel); break;
-	case DT_BF16: decode_halves(words_bf16, HALF_UNIT, b, row_bytes, n_units, panel); break;
+	case DT_BF16: DECODE_HALVES(unpack_bf16, words_bf16, HALF_UNIT, b, row_bytes, n_units, panel); break;
 	case DT_Q8_0: decode_floats(unpack_q8_0, Q8_0_UNIT, b, row_bytes, n_units, panel); break;
-	case DT_MXFP4: decode_halves(words_mxfp4, MXFP4_UNIT, b, row_bytes, n_units, panel); break;
+	case DT_MXFP4: DECODE_HALVES(unpack_mxfp4, words_mxfp4, MXFP4_UNIT, b, row_bytes, n_units, panel); break;
 	default: break;
 	}
 }
@@ -645,6 +640,9 @@ static void body_pool(float *out, size_t d, size_t n, const float *const *gate, 
 const struct kernels PASTE(kernels_, SET) = {
 	.name = SET_NAME, .tokens = SET_TOKENS, .dot_tokens = SET_TOKENS > 3 ? 5 : 4, .tile = body_tile,
 	.panel = body_panel,
+#ifdef SET_HALVES
+	.halves = true,
+#endif
 	.fold = body_fold, .few = body_few, .can_dot = body_can_dot, .dot = body_dot,
 	.decode = body_decode, .dot_wide = body_dot_wide, .wide = body_wide, .mix = body_mix,
 	.scale = body_scale, .max = body_max, .exp_sum = body_exp_sum, .swiglu = body_swiglu,

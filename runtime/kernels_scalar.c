@@ -100,10 +100,10 @@ static void scalar_decode(enum dtype type, const uint8_t *b, size_t row_bytes, s
 	for (size_t u = 0; u < n_units; u++)
 		for (size_t r = 0; r < TILE_ROWS; r++) {
 			codec_decode(type, b + r * row_bytes + u * unit_bytes(type), UNIT, w);
-			for (size_t k = 0; k < LANES && panel_halves(type); k++)
+			for (size_t k = 0; k < LANES && panel_halves(&kernels_scalar, type); k++)
 				word[(u * TILE_ROWS + r) * LANES + k] = f32_bits(w[k]) >> 16 |
 									f32_bits(w[LANES + k]);
-			for (size_t c = 0; c < UNIT && !panel_halves(type); c++)
+			for (size_t c = 0; c < UNIT && !panel_halves(&kernels_scalar, type); c++)
 				value[((2 * u + c / LANES) * TILE_ROWS + r) * LANES + c % LANES] = w[c];
 		}
 }
@@ -260,7 +260,7 @@ static void scalar_spread(float *streams, size_t d, size_t n, const float *y, co
 
 const struct kernels kernels_scalar = {
 	.name = "scalar", .tokens = TILE_TOKENS, .dot_tokens = TILE_TOKENS, .tile = scalar_tile,
-	.panel = scalar_panel, .fold = scalar_fold,
+	.panel = scalar_panel, .halves = true, .fold = scalar_fold,
 	.few = scalar_few, .can_dot = scalar_can_dot, .dot = scalar_dot, .decode = scalar_decode,
 	.dot_wide = scalar_dot_wide, .wide = scalar_wide, .mix = scalar_mix, .scale = scalar_scale,
 	.max = scalar_max, .exp_sum = scalar_exp_sum, .swiglu = scalar_swiglu, .pool = scalar_pool,

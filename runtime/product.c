@@ -228,7 +228,7 @@ static void make_panel(const struct kernels *k, const struct raw_product *p, siz
 	size_t row_bytes = p->cols / info->block * info->bytes, rows = at_most(p->n_rows - r, TILE_ROWS), done = 0;
 	size_t unit = (size_t)(info->block < UNIT ? UNIT / info->block : 1) * info->bytes;
 	const uint8_t *b = p->rows + r * row_bytes + c / info->block * info->bytes;
-	size_t words = TILE_ROWS * (panel_halves(p->type) ? LANES : UNIT);	/* a unit's, in the panel */
+	size_t words = TILE_ROWS * (panel_halves(k, p->type) ? LANES : UNIT);	/* a unit's, in the panel */
 
 	if (!k->can_dot(p->type)) {
 		for (size_t i = 0; i < rows; i++)
@@ -260,7 +260,7 @@ static void fold_sums(const struct kernels *k, const float *acc, size_t r, size_
 static void rows_by_block(const struct kernels *k, const struct raw_product *p, size_t r, size_t g0, size_t g1,
 			  float *room)
 {
-	size_t run = (size_t)PANEL_BYTES / TILE_ROWS / (panel_halves(p->type) ? 2 : 4), wide = padded(p->cols);
+	size_t run = (size_t)PANEL_BYTES / TILE_ROWS / (panel_halves(k, p->type) ? 2 : 4), wide = padded(p->cols);
 	float *w = product_aligned(room), *acc = w + PANEL_BYTES / sizeof(float);
 	float *sums = acc + BLOCK_TOKENS * TILE_ROWS * LANES;
 	size_t groups = product_groups(k, p->n), first, t, end;
@@ -270,7 +270,7 @@ static void rows_by_block(const struct kernels *k, const struct raw_product *p, 
 		n = at_most(wide - c, run);
 		make_panel(k, p, r, c, at_most(p->cols - c, n), w);
 		for (size_t g = g0; g < g1; g++) {
-			struct panel s = { .w = w, .halves = panel_halves(p->type), .cols = n, .acc = acc, .first = c == 0 };
+			struct panel s = { .w = w, .halves = panel_halves(k, p->type), .cols = n, .acc = acc, .first = c == 0 };
 
 			group_of(p->n, groups, g, &t, &end);
 			s.n_x = (unsigned)(end - t);

@@ -229,7 +229,7 @@ static void decoding(void)
 			fill_raw(types[t], b, (size_t)bytes, w, n);
 			k->decode(types[t], b, (size_t)bytes / TILE_ROWS, UNITS, y);
 			for (size_t i = 0; i < n; i++)
-				z[i] = panel_at(y, panel_halves(types[t]), i / (UNITS * UNIT), i % (UNITS * UNIT));
+				z[i] = panel_at(y, panel_halves(k, types[t]), i / (UNITS * UNIT), i % (UNITS * UNIT));
 			CHECKF(same(w, z, n * sizeof *w), "%s: %s", k->name, dtype_info(types[t])->name);
 		}
 }
@@ -240,7 +240,7 @@ static void codes_and_scales(void)
 	EACH_SET(k)
 		for (unsigned e = 0; e < 255; e++) {
 			uint8_t *b = place(0, TILE_ROWS * 17, true);
-			float *y = floats(1, TILE_ROWS * LANES, true), z[UNIT];
+			float *y = floats(1, TILE_ROWS * UNIT, true), z[UNIT];
 
 			for (unsigned r = 0; r < TILE_ROWS; r++) {
 				b[17 * r] = (uint8_t)e;
@@ -251,7 +251,7 @@ static void codes_and_scales(void)
 			for (unsigned r = 0; r < TILE_ROWS; r++) {
 				codec_decode(DT_MXFP4, b + 17 * r, UNIT, z);
 				for (unsigned c = 0; c < UNIT; c++)
-					CHECKF(f32_bits(panel_at(y, true, r, c)) == f32_bits(z[c]), "%s: scale %u", k->name, e);
+					CHECKF(f32_bits(panel_at(y, k->halves, r, c)) == f32_bits(z[c]), "%s: scale %u", k->name, e);
 			}
 		}
 }
