@@ -21,6 +21,7 @@ struct attend {
 	size_t n_kept;				/* rows before the batch's first that are at hand */
 	bool picked;
 	const float *sinks;			/* (n_head) */
+	_Atomic size_t next;			/* share that nobody has taken */
 };
 
 /* ---- rows ---- */
@@ -249,13 +250,12 @@ static void attend_heads(const struct attend *g, struct lane *lane, size_t t, si
 /* Shares are tokens; where there are fewer of them than threads, parts of a token's heads. */
 static void attend_task(void *ctx, unsigned i, unsigned n)
 {
-	const struct attend *g = ctx;
+	struct attend *g = ctx;
 	size_t n_tok = g->f->n_tok, parts = n_tok < n ? (n + n_tok - 1) / n_tok : 1;
-	size_t from, to, first, last;
+	size_t k, first, last;
 
 	parts = parts < g->heads ? parts : g->heads;
-	pool_share(n_tok * parts, i, n, &from, &to);
-	for (size_t k = from; k < to; k++) {
+	while ((k = atomic_fetch_add(&g->next, 1)) < n_tok * parts) {
 		pool_share(g->heads, (unsigned)(k % parts), (unsigned)parts, &first, &last);
 		attend_heads(g, &g->f->engine.lanes[i], k / parts, first, last - first);
 	}
@@ -324,6 +324,7 @@ enum status attention(struct forward *f, uint32_t layer, struct err *e)
 				      .y = f->z + (size_t)i * a->o_lora, .y_stride = z_stride };
 
 		g.first_head = i * g.heads;
+		atomic_store(&g.next, 0);
 		TRY(linear(&f->engine, &in, e));
 		TRY(engine_run(&f->engine, attend_task, &g, e));
 		TRY(linear(&f->engine, &out, e));

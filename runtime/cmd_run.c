@@ -196,7 +196,7 @@ static uint64_t all_bytes(const struct task *t, unsigned n_threads)
 	uint64_t n = session_bytes(&t->m.arch, (uint32_t)t->n_ctx, t->n_batch, n_threads);
 
 	return u64_add(n, store_least(&t->m), &n) &&
-	       u64_add(n, own_bytes(t) + model_header_bytes(&t->m) + engine_bytes(n_threads, &t->m.wants), &n)
+	       u64_add(n, own_bytes(t) + model_header_bytes(&t->m) + engine_bytes(n_threads, t->n_batch, &t->m.wants), &n)
 		? n : UINT64_MAX;
 }
 

@@ -57,6 +57,16 @@ static uint64_t score_rows(const struct shape *h)
 	return u64_min(h->n_new * h->n_seq, SCORE_ROWS * (uint64_t)h->n_threads);
 }
 
+enum { FEW_PAIRS = 64 };	/* of few tokens several experts are computed at a time */
+
+/* Pairs of a token and an expert whose activations are in memory together. */
+static uint64_t n_pairs(const struct arch *a, const struct shape *h)
+{
+	uint64_t tok = h->n_new * h->n_seq;
+
+	return most(tok, u64_min(tok * a->n_expert_used, FEW_PAIRS));
+}
+
 static uint64_t n_turn(const struct arch *a) { return most(a->n_rot, a->idx_dim); }
 
 static size_t list_slots(struct forward *f, const struct arch *a, const struct shape *h, struct slot *s)
@@ -100,10 +110,10 @@ static size_t list_slots(struct forward *f, const struct arch *a, const struct s
 	add(s, &n, &f->expert_weight, tok, used, sizeof(double));
 	add(s, &n, &f->order, tok, used, sizeof(uint32_t));
 	add(s, &n, &f->first, (uint64_t)a->n_expert + 1, 1, sizeof(uint32_t));
-	add(s, &n, &f->ex_x, tok, d, f4);
-	add(s, &n, &f->ex_y, tok, d, f4);
-	add(s, &n, &f->ex_gate, tok, a->n_ff_exp, f4);
-	add(s, &n, &f->ex_up, tok, a->n_ff_exp, f4);
+	add(s, &n, &f->ex_x, n_pairs(a, h), d, f4);
+	add(s, &n, &f->ex_y, n_pairs(a, h), d, f4);
+	add(s, &n, &f->ex_gate, n_pairs(a, h), a->n_ff_exp, f4);
+	add(s, &n, &f->ex_up, n_pairs(a, h), a->n_ff_exp, f4);
 	return n;
 }
 
@@ -156,6 +166,7 @@ static enum status allocate(struct forward *f, struct err *e)
 
 	f->score_rows = (size_t)score_rows(&h);
 	f->n_turn = (size_t)n_turn(f->arch);
+	f->n_pairs = (size_t)n_pairs(f->arch, &h);
 	for (size_t i = 0; i < n; i++) {
 		void *p = s[i].n > SIZE_MAX ? NULL : mem_new((size_t)s[i].n, (size_t)s[i].each,
 							     "a batch's activations", e);

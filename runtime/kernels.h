@@ -25,6 +25,18 @@ struct tile {
 	float *acc;
 	bool first;
 };
+/* The same of rows and tokens that are packed. x: sixteen columns of each token in turn, then the next
+ * sixteen of each. w: the same of the rows as float32; or as halves, a word for two columns of a UNIT: its upper
+ * half, as it is, is column 16 + k, its lower half, moved up, column k, sixteen words a row. */
+struct panel {
+	const void *w;
+	bool halves;
+	const float *x;
+	unsigned n_x;
+	size_t cols;
+	float *acc;
+	bool first;
+};
 /* Whole products of n_rows raw rows by n_x <= dot_tokens tokens: y[t * y_stride + r]. The columns
  * are n_units whole UNITs and tail_bytes of each row after them (plain types only), whose tokens'
  * part is x_tail (n_x, UNIT), padded with zeros. DT_E4M3_128 (quantize/packed.c)
@@ -47,13 +59,15 @@ struct kernels {
 	const char *name;
 	unsigned tokens, dot_tokens;	/* of a tile, of a dot; <= TILE_TOKENS */
 	void (*tile)(const struct tile *t);
+	void (*panel)(const struct panel *p);
+	bool halves;			/* panels are halves where a type allows it: see panel_halves */
 	/* Trees of n times four rows' lanes: out[4 i + r] from acc (n, TILE_ROWS, LANES). */
 	void (*fold)(const float *acc, size_t n, float *out);
-	size_t few;			/* tokens up to which dot is faster than a tile of decoded rows */
+	size_t (*few)(enum dtype type);	/* tokens up to which dot is faster than panels */
 	bool (*can_dot)(enum dtype type);	/* the types that dot and decode take */
 	void (*dot)(const struct dot *d);
-	/* n_units UNITs of a row to float32, exactly. */
-	void (*decode)(enum dtype type, const uint8_t *b, size_t n_units, float *out);
+	/* n_units UNITs of four rows, row_bytes apart, to a panel, exactly. */
+	void (*decode)(enum dtype type, const uint8_t *b, size_t row_bytes, size_t n_units, void *panel);
 	/* One wide product: sixteen double lanes; n any. */
 	double (*dot_wide)(const float *w, const float *x, size_t n);
 	/* Wide products of two rows by two tokens: w0 x0, w0 x1, w1 x0, w1 x1. */
@@ -79,6 +93,12 @@ struct kernels {
 		       const float *comb);
 };
 
+/* Do a type's values leave the lower half of a float32 empty, and is a panel of them halves with this set? */
+static inline bool panel_halves(const struct kernels *k, enum dtype type)
+{
+	return k->halves && (type == DT_BF16 || type == DT_MXFP4);
+}
+
 /* exp by steps that every set shares: within 1 ulp; 0 below -104, infinite above 88.73. */
 float kernel_exp(float x);
 
@@ -103,13 +123,23 @@ struct raw_product {
 	const uint8_t *rows;
 	size_t n_rows, cols;
 	const float *x; size_t n, x_stride;
+	const float *packed;		/* x as product_pack makes it, or NULL: see product_packs */
 	float *y; size_t y_stride;
 };
-/* Rows that are worth multiplying at a time, and the floats of scratch that they need. */
+/* Rows that are worth multiplying at a time, and the floats of scratch that takes. */
 size_t product_rows(size_t cols);
 size_t product_room(size_t cols);
+/* The first whole line of the cache; floats that this may skip. */
+enum { PRODUCT_ALIGN = 15 };
+float *product_aligned(float *p);
 /* n_rows <= product_rows(cols). The same bits as ops_matmul on decoded rows. */
 void product_by(const struct kernels *k, const struct raw_product *p, float *room);
+/* Should tokens be packed for this product? They must be where dot does not take the type. */
+bool product_packs(const struct kernels *k, enum dtype type, size_t n_rows, size_t n);
+/* Groups that n tokens are packed in, each on its own, and where: product_packed floats. */
+size_t product_groups(const struct kernels *k, size_t n);
+size_t product_packed(size_t n, size_t cols);
+void product_pack(const struct kernels *k, const struct raw_product *p, size_t group, float *packed);
 void matmul_by(const struct kernels *k, const struct matmul *m);
 
 #endif

@@ -15,6 +15,8 @@
 enum { VL = 8 };
 #define SET_TOKENS 3
 #define FEW 48
+#define FEW_BF16 48
+#define FEW_MXFP4 48
 enum { ACC = 8, MIX_HEADS = 4 };
 typedef __m256 vf;
 typedef uint32_t vu __attribute__((vector_size(32)));

@@ -14,7 +14,9 @@
 #define SET_NAME "avx512"
 enum { VL = 16 };
 #define SET_TOKENS 6
-#define FEW SIZE_MAX
+#define FEW 8
+#define FEW_BF16 24
+#define FEW_MXFP4 8
 enum { ACC = 24, MIX_HEADS = 8 };
 typedef __m512 vf;
 typedef uint32_t vu __attribute__((vector_size(64)));
@@ -75,6 +77,48 @@ static inline void unpack_e4m3(const uint8_t *b, vf out[2])
 		q = _mm512_and_si512(_mm512_slli_epi32(q, 20), _mm512_set1_epi32((int)0x87F00000));
 		out[i] = _mm512_castsi512_ps(q);
 	}
+}
+
+#define SET_HALVES
+
+/* Columns k and 16 + k side by side. */
+static inline void words_bf16(const uint8_t *b, vu out[1])
+{
+	static const uint16_t zip[32] = { 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23,
+					  8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31 };
+
+	out[0] = (vu)_mm512_permutexvar_epi16(_mm512_loadu_si512(zip), _mm512_loadu_si512(b));
+}
+
+static __attribute__((noinline)) __m512i words_at_the_ends(const uint8_t *b)
+{
+	vf w[2];
+
+	unpack_mxfp4(b, w);
+	return _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(w[0]), 16), _mm512_castps_si512(w[1]));
+}
+
+/* The values by code are a table of BF16 numbers, twice, for a permutation looks at five bits of a code and the
+ * next one's first; the scale is added to their exponents, where none of them leaves the normal numbers. */
+static inline void words_mxfp4(const uint8_t *b, vu out[1])
+{
+	static const uint16_t values[32] = {
+		0x0000, 0x3F00, 0x3F80, 0x3FC0, 0x4000, 0x4040, 0x4080, 0x40C0,
+		0x8000, 0xBF00, 0xBF80, 0xBFC0, 0xC000, 0xC040, 0xC080, 0xC0C0,
+		0x0000, 0x3F00, 0x3F80, 0x3FC0, 0x4000, 0x4040, 0x4080, 0x40C0,
+		0x8000, 0xBF00, 0xBF80, 0xBFC0, 0xC000, 0xC040, 0xC080, 0xC0C0,
+	};
+	const __mmask32 not_zero = 0xFEFEFEFE;
+	__m512i table = _mm512_loadu_si512(values), q;
+
+	if (b[0] < 2 || b[0] > 252) {
+		out[0] = (vu)words_at_the_ends(b);
+		return;
+	}
+	q = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)(b + 1)));
+	q = _mm512_or_si512(q, _mm512_slli_epi32(q, 12));	/* the upper code to the upper half */
+	table = _mm512_mask_add_epi16(table, not_zero, table, _mm512_set1_epi16((short)((b[0] - 127) * 128)));
+	out[0] = (vu)_mm512_permutexvar_epi16(q, table);
 }
 
 #include "runtime/kernels_body.h"

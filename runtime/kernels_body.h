@@ -4,14 +4,16 @@
  * has a vector unit, after these, and never by anything else:
  *
  *   SET, VL, SET_TOKENS	the table's name, floats in a vector (4, 8, 16), tokens of a tile
- *   ACC, FEW, MIX_HEADS	accumulators that fit the registers of a fused product; the table's
- *			few; heads at a time in a sum of rows
+ *   ACC, MIX_HEADS	accumulators that fit the registers of a fused product; heads at a time in a
+ *			sum of rows
+ *   FEW, FEW_BF16, FEW_MXFP4	the table's few, of other types and of these
  *   vf, vu			VL floats, VL uint32
  *   fused(a, b, c)		a b + c rounded once
  *   less(a, b), more(a, b)	a < b ? a : b, a > b ? a : b
  *   low(v), high(v)		halves of a vf
  *   unpack_f32 .. unpack_mxfp4	UNIT values of a raw row to PARTS vectors
  *   unpack_e4m3		UNIT codes of DT_E4M3_128, not yet scaled
+ *   SET_HALVES, words_bf16, words_mxfp4	if panels are halves: a unit's words
  *
  * A sixteen-lane sum is 16 / VL vectors, so whatever VL is, a lane sees the same operations in the
  * same order. Elementwise functions have no order to keep.
@@ -122,6 +124,100 @@ static void body_tile(const struct tile *s)
 #endif
 	default: break;
 	}
+}
+
+/* A row's vector of sixteen columns: the first of a unit, or the second. */
+INLINE vf panel_vector(const struct panel *p, size_t c, size_t off, unsigned r, const bool halves, const bool second)
+{
+	const float *w = (const float *)p->w + (halves ? c / 2 : c + (second ? LANES : 0)) * TILE_ROWS;
+	vu word = (vu)load(w + r * LANES + off);
+
+	return !halves ? (vf)word : second ? (vf)(word & 0xFFFF0000) : (vf)(word << 16);
+}
+
+/* Four rows by n tokens, whose vectors are LANES apart; what there are fewer of stays in registers. */
+INLINE void panel_step(const struct panel *p, size_t c, size_t off, const float *x, const bool halves, const bool second,
+		       const unsigned n, vf a[][TILE_ROWS])
+{
+	vf b[TILE_TOKENS];
+
+	if (n > TILE_ROWS || SET_TOKENS > TILE_ROWS) {
+		UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
+			b[r] = panel_vector(p, c, off, r, halves, second);
+		UNROLL for (unsigned t = 0; t < n; t++) {
+			vf v = load(x + t * LANES);
+
+			UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
+				a[t][r] = fused(b[r], v, a[t][r]);
+		}
+		return;
+	}
+	UNROLL for (unsigned t = 0; t < n; t++)
+		b[t] = load(x + t * LANES);
+	UNROLL for (unsigned r = 0; r < TILE_ROWS; r++) {
+		vf v = panel_vector(p, c, off, r, halves, second);
+
+		UNROLL for (unsigned t = 0; t < n; t++)
+			a[t][r] = fused(v, b[t], a[t][r]);
+	}
+}
+
+/* Columns [from, to) of VL lanes from off on. */
+INLINE void panel_run(const struct panel *p, size_t from, size_t to, size_t off, const unsigned n, const bool halves)
+{
+	const float *x = p->x + from * n + off;
+	bool first = p->first && from == 0;
+	vf a[TILE_TOKENS][TILE_ROWS];
+
+	UNROLL for (unsigned t = 0; t < n; t++)
+		UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
+			a[t][r] = first ? (vf){ 0 } : load(p->acc + (t * TILE_ROWS + r) * LANES + off);
+	for (size_t c = from; c < to; c += UNIT, x += UNIT * n) {
+		panel_step(p, c, off, x, halves, false, n, a);
+		__asm__("" ::: "memory");	/* words are read twice: there are no registers to keep them */
+		panel_step(p, c, off, x + LANES * n, halves, true, n, a);
+	}
+	UNROLL for (unsigned t = 0; t < n; t++)
+		UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
+			store(p->acc + (t * TILE_ROWS + r) * LANES + off, a[t][r]);
+}
+
+enum { NEAR = 512 };			/* columns whose tokens stay in the first-level cache */
+
+/* Narrow vectors take the lanes in several turns, which find a run of columns near. */
+INLINE void panel_of(const struct panel *p, const unsigned n, const bool halves)
+{
+	const size_t run = PER > 1 ? NEAR : p->cols;
+
+	for (size_t c = 0; c < p->cols; c += run)
+		for (size_t off = 0; off < LANES; off += VL)
+			panel_run(p, c, p->cols - c < run ? p->cols : c + run, off, n, halves);
+}
+
+INLINE void panel_tokens(const struct panel *p, const bool halves)
+{
+	switch (p->n_x) {
+	case 1: panel_of(p, 1, halves); break;
+	case 2: panel_of(p, 2, halves); break;
+	case 3: panel_of(p, 3, halves); break;
+#if SET_TOKENS > 3
+	case 4: panel_of(p, 4, halves); break;
+	case 5: panel_of(p, 5, halves); break;
+	case 6: panel_of(p, 6, halves); break;
+#endif
+	default: break;
+	}
+}
+
+static void body_panel(const struct panel *p)
+{
+#ifdef SET_HALVES
+	if (p->halves) {
+		panel_tokens(p, true);
+		return;
+	}
+#endif
+	panel_tokens(p, false);
 }
 
 INLINE v4 fold_row(const float *lane)
@@ -339,47 +435,86 @@ static void body_dot(const struct dot *d)
 	}
 }
 
-enum { AHEAD = 4096 };			/* bytes that decoding asks memory for in advance */
-
-INLINE void decode_type(unpack *take, size_t unit, const uint8_t *b, size_t n_units, float *out)
+/* The next rows at this place, into the second-level cache. */
+INLINE void prefetch_next(const uint8_t *b, size_t row_bytes)
 {
-	for (size_t u = 0; u < n_units; u++, b += unit, out += UNIT) {
-		vf w[PARTS];
-
-		__builtin_prefetch(b + AHEAD, 0, 2);
-		take(b, w);
-		UNROLL for (unsigned p = 0; p < PARTS; p++)
-			store(out + p * VL, w[p]);
-	}
+	UNROLL for (unsigned r = 0; r < TILE_ROWS; r++)
+		__builtin_prefetch(b + (r + TILE_ROWS) * row_bytes, 0, 2);
 }
 
-static void decode_e4m3(const uint8_t *b, size_t n_units, float *out)
+INLINE void decode_floats(unpack *take, const size_t unit, const uint8_t *b, size_t row_bytes, size_t n_units,
+			  float *out)
 {
-	for (size_t u = 0; u < n_units; u += E4M3_BLOCK / UNIT, b += E4M3_BYTES) {
-		float scale = kernel_scales[b[E4M3_BLOCK]];
-		vf w[PARTS];
+	for (size_t u = 0; u < n_units; u++, b += unit, out += TILE_ROWS * UNIT) {
+		prefetch_next(b, row_bytes);
+		UNROLL for (unsigned r = 0; r < TILE_ROWS; r++) {
+			vf w[PARTS];
 
-		__builtin_prefetch(b + AHEAD, 0, 2);
-		__builtin_prefetch(b + AHEAD + E4M3_BLOCK / 2, 0, 2);
-		for (size_t c = 0; c < E4M3_BLOCK; c += UNIT, out += UNIT) {
-			unpack_scaled(b + c, scale, w);
+			take(b + r * row_bytes, w);
 			UNROLL for (unsigned p = 0; p < PARTS; p++)
-				store(out + p * VL, w[p]);
+				store(out + (r + p / PER * TILE_ROWS) * LANES + p % PER * VL, w[p]);
 		}
 	}
 }
 
-static void body_decode(enum dtype type, const uint8_t *b, size_t n_units, float *out)
+/* Blocks of four units; n_units is a whole number of them. */
+static void decode_e4m3(const uint8_t *b, size_t row_bytes, size_t n_units, float *out)
+{
+	for (size_t u = 0; u < n_units; u += E4M3_BLOCK / UNIT, b += E4M3_BYTES)
+		for (size_t c = 0; c < E4M3_BLOCK; c += UNIT, out += TILE_ROWS * UNIT) {
+			if (c % 64 == 0)
+				prefetch_next(b + c, row_bytes);
+			UNROLL for (unsigned r = 0; r < TILE_ROWS; r++) {
+				const uint8_t *row = b + r * row_bytes;
+				vf w[PARTS];
+
+				unpack_scaled(row + c, kernel_scales[row[E4M3_BLOCK]], w);
+				UNROLL for (unsigned p = 0; p < PARTS; p++)
+					store(out + (r + p / PER * TILE_ROWS) * LANES + p % PER * VL, w[p]);
+			}
+		}
+}
+
+#ifdef SET_HALVES
+typedef void make_words(const uint8_t *b, vu out[PER]);
+
+INLINE void decode_halves(make_words *take, const size_t unit, const uint8_t *b, size_t row_bytes, size_t n_units,
+			  float *out)
+{
+	for (size_t u = 0; u < n_units; u++, b += unit, out += TILE_ROWS * LANES) {
+		if (unit >= 64 || u % 3 == 0)	/* once a line, about */
+			prefetch_next(b, row_bytes);
+		UNROLL for (unsigned r = 0; r < TILE_ROWS; r++) {
+			vu w[PER];
+
+			take(b + r * row_bytes, w);
+			UNROLL for (unsigned p = 0; p < PER; p++)
+				store(out + r * LANES + p * VL, (vf)w[p]);
+		}
+	}
+}
+
+#define DECODE_HALVES(take, words, ...) decode_halves(words, __VA_ARGS__)
+#else
+#define DECODE_HALVES(take, words, ...) decode_floats(take, __VA_ARGS__)
+#endif
+
+static void body_decode(enum dtype type, const uint8_t *b, size_t row_bytes, size_t n_units, void *panel)
 {
 	switch (type) {
-	case DT_F32: decode_type(unpack_f32, F32_UNIT, b, n_units, out); break;
-	case DT_F16: decode_type(unpack_f16, HALF_UNIT, b, n_units, out); break;
-	case DT_BF16: decode_type(unpack_bf16, HALF_UNIT, b, n_units, out); break;
-	case DT_Q8_0: decode_type(unpack_q8_0, Q8_0_UNIT, b, n_units, out); break;
-	case DT_MXFP4: decode_type(unpack_mxfp4, MXFP4_UNIT, b, n_units, out); break;
-	case DT_E4M3_128: decode_e4m3(b, n_units, out); break;
+	case DT_F32: decode_floats(unpack_f32, F32_UNIT, b, row_bytes, n_units, panel); break;
+	case DT_F16: decode_floats(unpack_f16, HALF_UNIT, b, row_bytes, n_units, panel); break;
+	case DT_BF16: DECODE_HALVES(unpack_bf16, words_bf16, HALF_UNIT, b, row_bytes, n_units, panel); break;
+	case DT_Q8_0: decode_floats(unpack_q8_0, Q8_0_UNIT, b, row_bytes, n_units, panel); break;
+	case DT_MXFP4: DECODE_HALVES(unpack_mxfp4, words_mxfp4, MXFP4_UNIT, b, row_bytes, n_units, panel); break;
+	case DT_E4M3_128: decode_e4m3(b, row_bytes, n_units, panel); break;
 	default: break;
 	}
+}
+
+static size_t body_few(enum dtype type)
+{
+	return type == DT_BF16 ? FEW_BF16 : type == DT_MXFP4 ? FEW_MXFP4 : FEW;
 }
 
 /* ---- products whose lanes are double ---- */
@@ -615,8 +750,13 @@ static void body_pool(float *out, size_t d, size_t n, const float *const *gate, 
 }
 
 const struct kernels PASTE(kernels_, SET) = {
-	.name = SET_NAME, .tokens = SET_TOKENS, .dot_tokens = SET_TOKENS > 3 ? 5 : 4, .tile = body_tile, .fold = body_fold,
-	.few = FEW, .can_dot = body_can_dot, .dot = body_dot, .decode = body_decode, .dot_wide = body_dot_wide,
-	.wide = body_wide, .mix = body_mix, .scale = body_scale, .max = body_max, .exp_sum = body_exp_sum,
-	.swiglu = body_swiglu, .pool = body_pool, .spread = body_spread,
+	.name = SET_NAME, .tokens = SET_TOKENS, .dot_tokens = SET_TOKENS > 3 ? 5 : 4, .tile = body_tile,
+	.panel = body_panel,
+#ifdef SET_HALVES
+	.halves = true,
+#endif
+	.fold = body_fold, .few = body_few, .can_dot = body_can_dot, .dot = body_dot,
+	.decode = body_decode, .dot_wide = body_dot_wide, .wide = body_wide, .mix = body_mix,
+	.scale = body_scale, .max = body_max, .exp_sum = body_exp_sum, .swiglu = body_swiglu,
+	.pool = body_pool, .spread = body_spread,
 };

@@ -15,6 +15,8 @@
 enum { VL = 4 };
 #define SET_TOKENS 6
 #define FEW 48
+#define FEW_BF16 48
+#define FEW_MXFP4 48
 enum { ACC = 16, MIX_HEADS = 8 };
 typedef float32x4_t vf;
 typedef uint32_t vu __attribute__((vector_size(16)));

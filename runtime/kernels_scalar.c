@@ -43,6 +43,33 @@ static void scalar_tile(const struct tile *s)
 			lanes_of(s->acc + (t * TILE_ROWS + r) * LANES, s->w[r], s->x[t], s->cols);
 }
 
+/* Column c of row r. */
+static float panel_value(const struct panel *p, size_t r, size_t c)
+{
+	const uint32_t *word = p->w;
+	const float *value = p->w;
+	size_t unit = c / UNIT, at = c % LANES;
+
+	if (!p->halves)
+		return value[(c / LANES * TILE_ROWS + r) * LANES + at];
+	word += (unit * TILE_ROWS + r) * LANES + at;
+	return bits_f32(c % UNIT < LANES ? *word << 16 : *word & 0xFFFF0000);
+}
+
+static void scalar_panel(const struct panel *p)
+{
+	if (p->first)
+		memset(p->acc, 0, p->n_x * TILE_ROWS * LANES * sizeof(float));
+	for (size_t t = 0; t < p->n_x; t++)
+		for (size_t r = 0; r < TILE_ROWS; r++)
+			for (size_t c = 0; c < p->cols; c++) {
+				float *lane = p->acc + (t * TILE_ROWS + r) * LANES + c % LANES;
+				float x = p->x[(c / LANES * p->n_x + t) * LANES + c % LANES];
+
+				*lane = fmaf(panel_value(p, r, c), x, *lane);
+			}
+}
+
 static void scalar_fold(const float *acc, size_t n, float *out)
 {
 	for (size_t i = 0; i < n * TILE_ROWS; i++)
@@ -55,9 +82,28 @@ static bool scalar_can_dot(enum dtype type)
 	       type == DT_MXFP4 || type == DT_E4M3_128;
 }
 
-static void scalar_decode(enum dtype type, const uint8_t *b, size_t n_units, float *out)
+static size_t scalar_few(enum dtype type)
 {
-	codec_decode(type, b, n_units * UNIT, out);
+	(void)type;
+	return 4;
+}
+
+static void scalar_decode(enum dtype type, const uint8_t *b, size_t row_bytes, size_t n_units, void *panel)
+{
+	const struct dtype_info *info = dtype_info(type);
+	size_t step = info->block > UNIT ? info->block / UNIT : 1, bytes = step * UNIT / info->block * info->bytes;
+	uint32_t *word = panel;
+	float *value = panel, w[E4M3_BLOCK];
+
+	for (size_t u = 0; u < n_units; u += step)
+		for (size_t r = 0; r < TILE_ROWS; r++) {
+			codec_decode(type, b + r * row_bytes + u / step * bytes, step * UNIT, w);
+			for (size_t k = 0; k < LANES && panel_halves(&kernels_scalar, type); k++)
+				word[(u * TILE_ROWS + r) * LANES + k] = f32_bits(w[k]) >> 16 |
+									f32_bits(w[LANES + k]);
+			for (size_t c = 0; c < step * UNIT && !panel_halves(&kernels_scalar, type); c++)
+				value[((2 * u + c / LANES) * TILE_ROWS + r) * LANES + c % LANES] = w[c];
+		}
 }
 
 static void scalar_dot(const struct dot *d)
@@ -77,7 +123,7 @@ static void scalar_dot(const struct dot *d)
 			}
 			if (d->tail_bytes) {
 				memcpy(tail, b, d->tail_bytes);
-				scalar_decode(d->type, tail, 1, w);
+				codec_decode(d->type, tail, UNIT, w);
 				lanes_of(lane, w, d->x_tail + t * UNIT, UNIT);
 			}
 			d->y[t * d->y_stride + r] = tree(lane);
@@ -212,8 +258,9 @@ static void scalar_spread(float *streams, size_t d, size_t n, const float *y, co
 }
 
 const struct kernels kernels_scalar = {
-	.name = "scalar", .tokens = TILE_TOKENS, .dot_tokens = TILE_TOKENS, .tile = scalar_tile, .fold = scalar_fold,
-	.few = 4, .can_dot = scalar_can_dot, .dot = scalar_dot, .decode = scalar_decode,
+	.name = "scalar", .tokens = TILE_TOKENS, .dot_tokens = TILE_TOKENS, .tile = scalar_tile,
+	.panel = scalar_panel, .halves = true, .fold = scalar_fold,
+	.few = scalar_few, .can_dot = scalar_can_dot, .dot = scalar_dot, .decode = scalar_decode,
 	.dot_wide = scalar_dot_wide, .wide = scalar_wide, .mix = scalar_mix, .scale = scalar_scale,
 	.max = scalar_max, .exp_sum = scalar_exp_sum, .swiglu = scalar_swiglu, .pool = scalar_pool,
 	.spread = scalar_spread,

@@ -5,8 +5,8 @@
  * A token's experts come from a table by its id (the first layers) or are the best by affinity
  * plus a bias that counts for the choice alone. Affinity is sqrt(softplus(logit)); the weights of
  * the chosen sum to the routed scale. Tokens are gathered by expert, so an expert's matrices are
- * read once a batch and only where a token wants them; contributions are added in order of expert
- * number. The clamp of SwiGLU holds for the shared expert too.
+ * read once a batch and only where a token wants them; a few experts are computed at a time;
+ * contributions are added in order of expert number. The clamp of SwiGLU holds for the shared expert too.
  */
 #include "runtime/layer.h"
 
@@ -116,14 +116,13 @@ static void sort_pairs(struct forward *f)
 	f->first[0] = 0;
 }
 
-/* ---- one expert, or the shared one ---- */
+/* ---- some experts, or the shared one ---- */
 
 struct expert {
 	struct forward *f;
 	const uint32_t *pairs;		/* NULL for the shared expert: all tokens, weight 1 */
-	size_t n;
-	enum role gate, up, down;
-	uint64_t matrix;
+	size_t n;			/* tokens, with repetition: rows of the buffers */
+	uint32_t first, last;		/* experts [first, last) */
 };
 
 static void gather_task(void *ctx, unsigned i, unsigned n)
@@ -178,6 +177,7 @@ static void add_wide(float *y, float *low, const float *v, size_t n, bool last)
 	}
 }
 
+/* Shares are channels: a token's experts are added in their order. */
 static void add_task(void *ctx, unsigned i, unsigned n)
 {
 	const struct expert *x = ctx;
@@ -185,43 +185,113 @@ static void add_task(void *ctx, unsigned i, unsigned n)
 	size_t from, to, d = f->arch->n_embd, k = f->arch->n_expert_used;
 	const float one = 1;
 
-	pool_share(x->n, i, n, &from, &to);
-	for (size_t p = from; p < to; p++) {
-		size_t at = (x->pairs ? x->pairs[p] / k : p) * d;
-		float *y = f->y + at;
+	pool_share(d, i, n, &from, &to);
+	for (size_t p = 0; p < x->n && from < to; p++) {
+		size_t at = (x->pairs ? x->pairs[p] / k : p) * d + from;
 
-		if (f->engine.official) {
-			add_wide(y, f->low + at, f->ex_y + p * d, d, !x->pairs);
-			continue;
-		}
-		ops_mix(y, d, f->ex_y + p * d, &one, 1);
+		if (f->engine.official)
+			add_wide(f->y + at, f->low + at, f->ex_y + p * d + from, to - from, !x->pairs);
+		else
+			ops_mix(f->y + at, to - from, f->ex_y + p * d + from, &one, 1);
 	}
 }
 
-static enum status run_expert(struct expert *x, uint32_t layer, struct err *e)
+/* Products of each expert's tokens with n of its matrices, all at once. */
+static enum status multiply(const struct expert *x, const struct linear *like, size_t n, struct err *e)
+{
+	struct linear l[MOST_TOGETHER];
+	const struct forward *f = x->f;
+	size_t row = 0, n_l = 0;
+
+	for (uint32_t i = x->first; i < x->last; i++) {
+		size_t tokens = x->pairs ? f->first[i + 1] - f->first[i] : x->n;
+
+		for (size_t k = 0; k < n && tokens; k++) {
+			l[n_l] = like[k];
+			l[n_l].matrix = i;
+			l[n_l].n = tokens;
+			l[n_l].x += row * like[k].x_stride;
+			l[n_l].rounded += row * like[k].x_stride;
+			l[n_l++].y += row * like[k].y_stride;
+		}
+		row += tokens;
+	}
+	return linear_together(&x->f->engine, l, n_l, e);
+}
+
+static enum status run_experts(struct expert *x, const struct weight *gate, const struct weight *up,
+			       const struct weight *down, struct err *e)
 {
 	struct forward *f = x->f;
 	size_t d = f->arch->n_embd, ff = f->arch->n_ff_exp;
-	struct weight gate, up, down;
-	struct linear l = { .w = &gate, .matrix = x->matrix, .n_rows = ff, .n = x->n, .x_stride = d,
-			    .x = x->pairs ? f->ex_x : f->x, .rounded = f->ex_x, .y = f->ex_gate,
-			    .y_stride = ff };
+	struct linear in[2] = { { .w = gate, .n_rows = ff, .x_stride = d, .x = x->pairs ? f->ex_x : f->x,
+				  .rounded = f->ex_x, .y = f->ex_gate, .y_stride = ff } };
+	struct linear out = { .w = down, .n_rows = d, .x_stride = ff, .x = f->ex_gate, .rounded = f->ex_gate,
+			      .y = f->ex_y, .y_stride = d };
 	enum status st;
 
-	TRY(weight_bind(&gate, f->model, x->gate, layer, e));
-	TRY(weight_bind(&up, f->model, x->up, layer, e));
-	TRY(weight_bind(&down, f->model, x->down, layer, e));
+	in[1] = in[0];
+	in[1].w = up;
+	in[1].y = f->ex_up;
 	if (x->pairs)
 		TRY(engine_run(&f->engine, gather_task, x, e));
-	TRY(linear(&f->engine, &l, e));
-	l.w = &up;
-	l.y = f->ex_up;
-	TRY(linear(&f->engine, &l, e));
+	TRY(multiply(x, in, 2, e));
 	TRY(engine_run(&f->engine, activate_task, x, e));
-	l = (struct linear){ .w = &down, .matrix = x->matrix, .n_rows = d, .n = x->n, .x_stride = ff,
-			     .x = f->ex_gate, .rounded = f->ex_gate, .y = f->ex_y, .y_stride = d };
-	TRY(linear(&f->engine, &l, e));
+	TRY(multiply(x, &out, 1, e));
 	TRY(engine_run(&f->engine, add_task, x, e));
+out:
+	return st;
+}
+
+/* The end of a run of experts from i on that go together: their tokens fit the buffers, their matrices memory. */
+static uint32_t together(const struct forward *f, uint32_t i, uint64_t n_experts)
+{
+	const struct arch *a = f->arch;
+	size_t most = linear_most_tokens(a->n_embd > a->n_ff_exp ? a->n_embd : a->n_ff_exp);
+	uint32_t end = i + 1, used = f->first[end] > f->first[i];
+
+	most = most < f->n_pairs ? most : f->n_pairs;
+	for (; end < a->n_expert; end++) {
+		used += f->first[end + 1] > f->first[end];
+		if (f->first[end + 1] - f->first[i] > most || used > n_experts)
+			break;
+	}
+	return end;
+}
+
+static enum status routed(struct forward *f, uint32_t layer, struct err *e)
+{
+	struct weight gate, up, down;
+	uint64_t n;
+	enum status st;
+
+	TRY(weight_bind(&gate, f->model, ROLE_GATE_EXPS, layer, e));
+	TRY(weight_bind(&up, f->model, ROLE_UP_EXPS, layer, e));
+	TRY(weight_bind(&down, f->model, ROLE_DOWN_EXPS, layer, e));
+	n = u64_min(MOST_TOGETHER, u64_min(weight_holds(&gate), weight_holds(&up))) / 2;
+	for (uint32_t i = 0, end; i < f->arch->n_expert; i = end) {
+		struct expert x = { .f = f, .pairs = f->order + f->first[i], .first = i };
+
+		end = together(f, i, n);
+		x.last = end;
+		x.n = f->first[end] - f->first[i];
+		if (x.n)
+			TRY(run_experts(&x, &gate, &up, &down, e));
+	}
+out:
+	return st;
+}
+
+static enum status shared(struct forward *f, uint32_t layer, struct err *e)
+{
+	struct expert x = { .f = f, .n = f->n_tok, .last = 1 };
+	struct weight gate, up, down;
+	enum status st;
+
+	TRY(weight_bind(&gate, f->model, ROLE_GATE_SHEXP, layer, e));
+	TRY(weight_bind(&up, f->model, ROLE_UP_SHEXP, layer, e));
+	TRY(weight_bind(&down, f->model, ROLE_DOWN_SHEXP, layer, e));
+	TRY(run_experts(&x, &gate, &up, &down, e));
 out:
 	return st;
 }
@@ -229,8 +299,6 @@ out:
 enum status experts(struct forward *f, uint32_t layer, struct err *e)
 {
 	const struct arch *a = f->arch;
-	struct expert shared = { .f = f, .n = f->n_tok, .gate = ROLE_GATE_SHEXP, .up = ROLE_UP_SHEXP,
-				 .down = ROLE_DOWN_SHEXP };
 	enum status st;
 
 	TRY(route(f, layer, e));
@@ -239,15 +307,8 @@ enum status experts(struct forward *f, uint32_t layer, struct err *e)
 	memset(f->y, 0, f->n_tok * a->n_embd * sizeof(float));
 	if (f->engine.official)
 		memset(f->low, 0, f->n_tok * a->n_embd * sizeof(float));
-	for (uint32_t i = 0; i < a->n_expert; i++) {
-		struct expert x = { .f = f, .pairs = f->order + f->first[i],
-				    .n = f->first[i + 1] - f->first[i], .gate = ROLE_GATE_EXPS,
-				    .up = ROLE_UP_EXPS, .down = ROLE_DOWN_EXPS, .matrix = i };
-
-		if (x.n)
-			TRY(run_expert(&x, layer, e));
-	}
-	TRY(run_expert(&shared, layer, e));
+	TRY(routed(f, layer, e));
+	TRY(shared(f, layer, e));
 out:
 	return st;
 }

@@ -69,13 +69,13 @@ out:
 static bool add_model(uint64_t *sum, const struct model *m, const struct model *mtp, unsigned n_threads,
 		      uint32_t n_ctx, uint64_t batch, uint64_t logits_rows)
 {
-	uint64_t logits, tiles = engine_bytes(n_threads, &m->wants);
+	uint64_t logits, n_tok = batch * n_ctx, tiles = engine_bytes(n_threads, n_tok, &m->wants);
 
 	if (mtp && (!u64_add(*sum, mtp_bytes(&mtp->arch, n_ctx, batch), sum) ||
 		    !u64_add(*sum, model_header_bytes(mtp), sum)))
 		return false;
-	if (mtp && engine_bytes(n_threads, &mtp->wants) > tiles)
-		tiles = engine_bytes(n_threads, &mtp->wants);
+	if (mtp && engine_bytes(n_threads, n_tok, &mtp->wants) > tiles)
+		tiles = engine_bytes(n_threads, n_tok, &mtp->wants);
 	return u64_add(*sum, forward_bytes(&m->arch, n_ctx, batch, n_threads), sum) &&
 	       u64_mul(logits_rows, (uint64_t)m->arch.n_vocab * sizeof(float), &logits) &&
 	       u64_add(*sum, logits, sum) &&

@@ -2,10 +2,11 @@
  *
  * pool.c - a fixed set of threads and a barrier.
  *
- * Work is split by index, never taken from a queue: which thread computes what depends on nothing
- * but the counts, and no result depends even on that. One token passes hundreds of barriers that are
- * some tens of microseconds apart, and waking a thread takes as long: who waits looks again and again
- * for that long before it sleeps, unless there are more threads than processors.
+ * Small work is split by index; tiles of rows and tokens' attention, which take long and are not
+ * alike, are taken from a counter by whoever is free. No result depends on which thread computes
+ * what. One token passes hundreds of barriers that are some tens of microseconds apart, and waking a
+ * thread takes as long: who waits looks again and again for that long before it sleeps, unless there
+ * are more threads than processors.
  */
 #include "runtime/runtime.h"
 

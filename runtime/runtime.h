@@ -206,6 +206,9 @@ void store_pack(const struct model *m);
 enum status weight_hold(struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, uint64_t *end,
 			struct err *e) MUST_USE;
 void weight_release(struct weight *w);
+/* Matrices like this one, or runs of rows where it is divided, that can be held at a time and leave the
+ * readers as much room; at least one. */
+uint64_t weight_holds(const struct weight *w);
 struct store_stats {
 	uint64_t read_bytes;		/* so far, by row as well */
 	uint64_t kept_bytes, budget;	/* in memory now; may be */
@@ -243,11 +246,14 @@ struct lane {
 	size_t score_cap, ranked_cap;
 	enum status status;
 	struct err err;
+	size_t tile_at;			/* whose error it is, if products fail */
 };
 struct linear;
 struct engine {
 	struct pool *pool;
 	struct lane *lanes;		/* owned, one a thread */
+	float *packed;			/* owned: tokens as products with many take them */
+	size_t packed_cap;
 	bool official;			/* activations are rounded as DeepSeek's code does */
 	bool (*tick)(void *ctx);	/* before each product; false ends the run. May be NULL */
 	void *tick_ctx;
@@ -271,8 +277,13 @@ struct linear {
 	float *y_low;			/* like y, or NULL: official sums that are not rounded are y + y_low */
 };
 enum status linear(struct engine *g, const struct linear *l, struct err *e) MUST_USE;
-/* Memory of the lanes for a model, about. */
-uint64_t engine_bytes(unsigned n_threads, const struct wants *wants);
+/* n <= MOST_TOGETHER of them with the same numbers of rows and columns, at once: less waiting. Those of the
+ * same tokens follow each other; if tokens differ, there are at most linear_most_tokens of them. */
+enum { MOST_TOGETHER = 16 };
+enum status linear_together(struct engine *g, const struct linear *l, size_t n, struct err *e) MUST_USE;
+size_t linear_most_tokens(size_t cols);
+/* Memory of the lanes and of packed tokens for a model and batches of n_tok tokens, about. */
+uint64_t engine_bytes(unsigned n_threads, uint64_t n_tok, const struct wants *wants);
 
 /* ---- kv.c: what the layers keep of a sequence ----------------------------------------------*/
 
@@ -343,7 +354,8 @@ struct forward {
 	uint32_t *expert; double *expert_weight;	/* (n_tok, n_expert_used) */
 	uint32_t *order;		/* (n_tok * n_expert_used), pairs sorted by expert */
 	uint32_t *first;		/* (n_expert + 1) into order */
-	float *ex_x, *ex_y, *ex_gate, *ex_up;	/* (n_tok, n_embd) twice, (n_tok, n_ff) twice */
+	float *ex_x, *ex_y, *ex_gate, *ex_up;	/* (n_pairs, n_embd) twice, (n_pairs, n_ff) twice */
+	size_t n_pairs;			/* >= n_tok; rows of these */
 	float *pair;			/* owned, grown by forward_mtp: (n_tok, 2 n_embd) */
 	size_t pair_cap;
 };

@@ -18,7 +18,7 @@ static enum status check_memory(const struct model *m, unsigned n_threads, uint3
 				uint64_t max_memory, uint64_t *weights, struct err *e)
 {
 	uint64_t sum = session_bytes(&m->arch, n_ctx, n_batch, n_threads);
-	uint64_t rest = model_header_bytes(m) + engine_bytes(n_threads, &m->wants), least = store_least(m);
+	uint64_t rest = model_header_bytes(m) + engine_bytes(n_threads, n_batch, &m->wants), least = store_least(m);
 
 	if (!u64_add(sum, rest, &sum) || !u64_add(sum, least, &sum))
 		sum = UINT64_MAX;

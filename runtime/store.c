@@ -542,6 +542,16 @@ void weight_release(struct weight *w)
 	pthread_mutex_unlock(&s->mutex);
 }
 
+uint64_t weight_holds(const struct weight *w)
+{
+	const struct store *s = w->model->store;
+	const struct shelf *h = &s->shelves[w->want - w->model->wants.w];
+
+	if (!s->open || h->n_pieces == 0)
+		return UINT64_MAX;
+	return most(s->budget / 2 / h->bytes, 1);
+}
+
 void store_count(struct store *s, uint64_t n)
 {
 	if (s)

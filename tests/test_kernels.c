@@ -147,16 +147,33 @@ static void raw_case(const struct kernels *k, enum dtype type, size_t rows, size
 	float *w = floats(4, rows * cols, at_end), *x = floats(1, n * cols, at_end);
 	float *y = floats(2, n * rows, at_end), *z = floats(3, n * rows, at_end);
 	float *room = floats(5, product_room(cols), at_end);
-	struct raw_product p = { type, b, rows, cols, x, n, cols, y, rows };
+	float *packed = floats(6, product_packed(n, cols), at_end);
+	struct raw_product p = { type, b, rows, cols, x, n, cols, NULL, y, rows };
 	struct matmul m = { w, rows, cols, x, n, cols, z, rows, false };
 
 	CHECK(fits && rows <= product_rows(cols));
-	fill_raw(type, b, (size_t)bytes, w, rows * cols);
+	if (k->can_dot(type)) {
+		fill_raw(type, b, (size_t)bytes, w, rows * cols);
+	} else {
+		fill(w, rows * cols);
+		codec_encode(type, w, NULL, rows * cols, EFFORT_FAST, b);
+		codec_decode(type, b, rows * cols, w);
+	}
 	fill(x, n * cols);
+	if (n > k->few(type) || !k->can_dot(type))
+		p.packed = packed;
+	for (size_t g = 0; p.packed && g < product_groups(k, n); g++)
+		product_pack(k, &p, g, packed);
 	product_by(k, &p, room);
 	matmul_by(&kernels_scalar, &m);
 	CHECKF(same(y, z, n * rows * sizeof *y), "%s: %s, %zu x %zu, %zu tokens", k->name, dtype_info(type)->name,
 	       rows, cols, n);
+}
+
+static size_t three(enum dtype type)
+{
+	(void)type;
+	return 3;
 }
 
 static void raw_products(void)
@@ -174,11 +191,40 @@ static void raw_products(void)
 					continue;
 				struct kernels tiles = *k;	/* whose other path is taken as well */
 
-				tiles.few = 3;
+				tiles.few = three;
 				raw_case(&tiles, types[t], 1 + i % 11, cols, 1 + i % 16, i & 1);
 				raw_case(k, types[t], 1 + i % 11, cols, 1 + i % 5, true);
 				raw_case(k, types[t], 1 + i % 7, cols, i % 2 ? 25 + i % 9 : 1 + i % 24, false);
 			}
+}
+
+/* Several blocks of tokens; rows longer than a panel; types that are decoded to float32 first. */
+static void large_products(void)
+{
+	static const struct { enum dtype type; size_t rows, cols, n; } cases[] = {
+		{ DT_MXFP4, 6, 64, 413 }, { DT_BF16, 5, 70, 161 }, { DT_MXFP4, 9, 4096 + 96, 13 },
+		{ DT_BF16, 4, 8197, 9 }, { DT_Q8_0, 8, 4096 + 32, 50 }, { DT_F32, 3, 2049, 30 },
+		{ DT_Q6_K, 7, 512, 20 }, { DT_Q4_0, 4, 2080, 1 }, { DT_NVFP4, 5, 192, 31 },
+	};
+
+	for (const struct kernels *const *at = kernels_all, *k; (k = *at) != NULL; at++)
+		for (size_t i = 0; i < sizeof cases / sizeof *cases && kernels_usable(k); i++) {
+			struct kernels tiles = *k;
+
+			tiles.few = three;
+			raw_case(&tiles, cases[i].type, cases[i].rows, cases[i].cols, cases[i].n, i & 1);
+		}
+}
+
+/* Column c of row r: see struct panel. */
+static float panel_at(const float *p, bool halves, size_t r, size_t c)
+{
+	uint32_t word;
+
+	if (!halves)
+		return p[c / LANES * TILE_ROWS * LANES + r * LANES + c % LANES];
+	word = f32_bits(p[c / UNIT * TILE_ROWS * LANES + r * LANES + c % LANES]);
+	return bits_f32(c % UNIT < LANES ? word << 16 : word & 0xFFFF0000);
 }
 
 /* A decoded value is codec.c's to the last bit, the sign of zero and subnormals included. */
@@ -190,14 +236,39 @@ static void decoding(void)
 	EACH_SET(k)
 		for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
 			uint64_t bytes = 0;
-			bool fits = dtype_bytes(types[t], 1, UNITS * UNIT, &bytes);
+			size_t n = TILE_ROWS * UNITS * UNIT;
+			bool fits = dtype_bytes(types[t], TILE_ROWS, UNITS * UNIT, &bytes);
 			uint8_t *b = place(0, (size_t)bytes, true);
-			float *y = floats(1, UNITS * UNIT, true), *z = floats(2, UNITS * UNIT, true);
+			float *y = floats(1, n, true), *z = floats(2, n, true), *w = floats(3, n, true);
 
 			CHECK(fits);
-			fill_raw(types[t], b, (size_t)bytes, z, UNITS * UNIT);
-			k->decode(types[t], b, UNITS, y);
-			CHECKF(same(y, z, UNITS * UNIT * sizeof *y), "%s: %s", k->name, dtype_info(types[t])->name);
+			fill_raw(types[t], b, (size_t)bytes, w, n);
+			k->decode(types[t], b, (size_t)bytes / TILE_ROWS, UNITS, y);
+			for (size_t i = 0; i < n; i++)
+				z[i] = panel_at(y, panel_halves(k, types[t]), i / (UNITS * UNIT), i % (UNITS * UNIT));
+			CHECKF(same(w, z, n * sizeof *w), "%s: %s", k->name, dtype_info(types[t])->name);
+		}
+}
+
+/* All codes of MXFP4 with all scales, those whose values are subnormal or beyond float32 included. */
+static void codes_and_scales(void)
+{
+	EACH_SET(k)
+		for (unsigned e = 0; e < 255; e++) {
+			uint8_t *b = place(0, TILE_ROWS * 17, true);
+			float *y = floats(1, TILE_ROWS * UNIT, true), z[UNIT];
+
+			for (unsigned r = 0; r < TILE_ROWS; r++) {
+				b[17 * r] = (uint8_t)e;
+				for (unsigned i = 0; i < 16; i++)
+					b[17 * r + 1 + i] = (uint8_t)(i << 4 | ((i + r + e) & 15));
+			}
+			k->decode(DT_MXFP4, b, 17, 1, y);
+			for (unsigned r = 0; r < TILE_ROWS; r++) {
+				codec_decode(DT_MXFP4, b + 17 * r, UNIT, z);
+				for (unsigned c = 0; c < UNIT; c++)
+					CHECKF(f32_bits(panel_at(y, k->halves, r, c)) == f32_bits(z[c]), "%s: scale %u", k->name, e);
+			}
 		}
 }
 
@@ -346,7 +417,9 @@ int main(void)
 	open_guarded();
 	RUN(float_products);
 	RUN(raw_products);
+	RUN(large_products);
 	RUN(decoding);
+	RUN(codes_and_scales);
 	RUN(mixing);
 	RUN(spreading);
 	RUN(sums_and_elements);

@@ -224,7 +224,7 @@ static void packed_weights_give_the_same_bits(void)
 				setenv("INGOT_KERNELS", kernels_all[i]->name, 1);
 				open_bench(&b, &made[MADE_FP8], threads, N);
 				least = session_bytes(&b.m.arch, N, 7, threads) + model_header_bytes(&b.m) +
-					engine_bytes(threads, &b.m.wants) + store_least(&b.m);
+					engine_bytes(threads, 7, &b.m.wants) + store_least(&b.m);
 				through_a_session(&b, N, threads & 1 ? 1 << 30 : least + (threads << 16), official);
 				same_logits(&whole, &b, N, kernels_all[i]->name, threads);
 				close_bench(&b);
@@ -255,7 +255,7 @@ static void refusals(void)
 	CHECKF(strstr(e.msg, "4097") && strstr(e.msg, "4096"), "%s", e.msg);
 	CHECK(session_open(&s, &b.m, &b.pool, 0, 8, 1 << 30, false, &e) == ERR_USAGE);
 	CHECK(session_open(&s, &b.m, &b.pool, 8, 0, 1 << 30, false, &e) == ERR_USAGE);
-	need = session_bytes(&b.m.arch, 100, 8, 2) + model_header_bytes(&b.m) + engine_bytes(2, &b.m.wants) +
+	need = session_bytes(&b.m.arch, 100, 8, 2) + model_header_bytes(&b.m) + engine_bytes(2, 8, &b.m.wants) +
 	       store_least(&b.m);
 	CHECK(session_open(&s, &b.m, &b.pool, 100, 8, need - 1, false, &e) == ERR_NOMEM);
 	CHECKF(strstr(e.msg, "--max-memory") && strstr(e.msg, "100 tokens"), "%s", e.msg);

@@ -446,7 +446,7 @@ static void a_file_that_shrinks_is_named(void)
 		for (size_t k = 1; k < m.gguf.n_tensors; k++)
 			t = m.gguf.tensors[k].off > t->off ? &m.gguf.tensors[k] : t;
 		snprintf(name, sizeof name, "tensor %.*s: ", (int)t->name.n, t->name.p);
-		memory = session_bytes(&m.arch, 40, 4, 3) + model_header_bytes(&m) + engine_bytes(3, &m.wants) +
+		memory = session_bytes(&m.arch, 40, 4, 3) + model_header_bytes(&m) + engine_bytes(3, 4, &m.wants) +
 			 store_least(&m);
 		CHECK(session_open(&s, &m, &pool, 40, 4, i & 2 ? PLENTY : memory, false, &e) == OK);
 		if (i == 0)	/* in the middle of the run; so little memory that all is read again */

@@ -35,7 +35,7 @@ struct task {
 	size_t tokens, passes;
 	uint8_t *rows;			/* several matrices, so that they come from memory */
 	size_t matrix_bytes, n_matrices;
-	float *x, *y, *room;
+	float *x, *y, *room, *packed;
 	double work;
 };
 
@@ -69,6 +69,10 @@ static void *multiply(void *arg)
 					     .rows = t->rows + pass % t->n_matrices * t->matrix_bytes + r * row_bytes,
 					     .x = t->x, .n = t->tokens, .x_stride = COLS, .y = t->y + r, .y_stride = ROWS };
 
+			if (product_packs(t->k, p.type, ROWS, p.n))
+				p.packed = t->packed;
+			for (size_t g = 0; p.packed && r == 0 && g < product_groups(t->k, p.n); g++)
+				product_pack(t->k, &p, g, t->packed);
 			product_by(t->k, &p, t->room);
 		}
 	return NULL;
@@ -128,8 +132,9 @@ static void fill(struct task *t, size_t matrix_bytes, size_t n_matrices)
 	t->rows = malloc(matrix_bytes * n_matrices);
 	t->x = malloc((size_t)MOST_TOKENS * COLS * sizeof(float));
 	t->y = malloc((size_t)MOST_TOKENS * ROWS * sizeof(float));
+	t->packed = aligned_alloc(64, (size_t)MOST_TOKENS * COLS * sizeof(float));
 	t->room = malloc(product_room(COLS) * sizeof(float));
-	if (!t->rows || !t->x || !t->y || !t->room)
+	if (!t->rows || !t->x || !t->y || !t->room || !t->packed)
 		exit(1);
 	fill_rows(t, DT_F32);
 	for (size_t i = 0; i < (size_t)MOST_TOKENS * COLS; i++)
