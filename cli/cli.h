@@ -73,5 +73,6 @@ int cmd_convert(const struct command *self, int argc, char **argv);
 int cmd_verify(const struct command *self, int argc, char **argv);
 int cmd_perplexity(const struct command *self, int argc, char **argv);
 int cmd_run(const struct command *self, int argc, char **argv);
+int cmd_compare(const struct command *self, int argc, char **argv);
 
 #endif

@@ -16,6 +16,7 @@ const struct command commands[] = {
 	{ "verify", "PATH", "check the digests of a source, or the seal of a GGUF", cmd_verify },
 	{ "perplexity", "MODEL -f TEXT", "run a checkpoint or GGUF over a text", cmd_perplexity },
 	{ "run", "MODEL -p PROMPT", "generate text with a checkpoint or GGUF", cmd_run },
+	{ "compare", "A B", "how far the values of two models are apart, tensor by tensor", cmd_compare },
 	{ "help", "[COMMAND]", "this list, or one command's options", cmd_help },
 	{ NULL, NULL, NULL, NULL },
 };
