@@ -183,7 +183,7 @@ int cmd_convert(const struct command *self, int argc, char **argv)
 	const char *recipe_name = "lossless", *type_file = NULL;
 	const struct opt opts[] = {
 		{ "output", 'o', OPT_STR, &o.out, "OUT.gguf", "the file to make" },
-		{ "recipe", 0, OPT_STR, &recipe_name, "NAME", "lossless (default), q8, or a file of REGEX=TYPE lines" },
+		{ "recipe", 0, OPT_STR, &recipe_name, "NAME", "lossless (default), q8, q4, or a file of REGEX=TYPE lines" },
 		{ "tensor-type", 0, OPT_LIST, &types, "REGEX=TYPE", "a type for some tensors; may be repeated" },
 		{ "tensor-type-file", 0, OPT_STR, &type_file, "FILE", "such lines from a file" },
 		{ "no-mtp", 0, OPT_FLAG, &o.no_mtp, NULL, "drop the MTP block (kept as mtp-OUT.gguf otherwise)" },

@@ -21,16 +21,20 @@ struct rule {
 	regex_t regex;		/* over the GGUF name */
 	enum rule_source source;
 	enum dtype type;	/* DT_NONE: KEEP, the type that loses nothing */
+	enum dtype other;	/* for rows that are no whole blocks of type; DT_NONE: KEEP, or there is none */
+	bool other_keep;
 	bool user;		/* from the command line, not from a named recipe */
 };
 struct recipe { struct rule *rules; size_t n, cap; };	/* first match wins */
-/* Appends a line "[@fp4:|@fp8:|@plain:]REGEX=TYPE". */
+/* Appends a line "[@fp4:|@fp8:|@plain:]REGEX=TYPE[|TYPE]". */
 enum status recipe_add(struct recipe *r, const char *line, bool user, const char *where,
 		       struct err *e) MUST_USE;
-/* Appends a named recipe (lossless, q8) or, for a name with '/' or '.', a file of lines. */
+/* Appends a named recipe (lossless, q8, q4) or, for a name with '/' or '.', a file of lines. */
 enum status recipe_add_named(struct recipe *r, const char *name, struct err *e) MUST_USE;
 enum status recipe_add_file(struct recipe *r, const char *path, bool user, struct err *e) MUST_USE;
 const struct rule *recipe_match(const struct recipe *r, const char *tensor, enum source_kind kind);
+/* The rule's first type that rows of so many elements are whole blocks of; DT_NONE where neither is. */
+enum dtype rule_type(const struct rule *r, uint64_t row);
 /* All lines, joined by LF; owned by the caller. */
 char *recipe_text(const struct recipe *r, struct err *e) MUST_USE;
 void recipe_close(struct recipe *r);

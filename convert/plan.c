@@ -127,14 +127,16 @@ static bool alike(const struct plan *p, const struct plan_tensor *t, struct log 
 }
 
 struct kept { size_t n; const char *first; };	/* tensors that a user's rule may not touch */
+/* Tensors whose rows are no whole blocks of the type that a rule names first. */
+struct misfit { size_t n; const struct plan_tensor *first; const struct rule *rule; };
 
 static enum status choose_type(const struct plan *p, struct plan_tensor *t, const struct recipe *recipe,
-			       struct kept *kept, struct log *notes, struct err *e)
+			       struct kept *kept, struct misfit *misfit, struct err *e)
 {
 	const struct source_layout *l = &p->matrices[t->first_matrix].l;
 	const struct rule *rule = recipe_match(recipe, t->want.name, t->source_kind);
 	enum role_class class = role_class(t->want.role);
-	enum dtype keep = lossless_type(l, class);
+	enum dtype keep = lossless_type(l, class), type;
 	uint64_t row = l->cols;
 
 	t->type = keep;
@@ -148,18 +150,19 @@ static enum status choose_type(const struct plan *p, struct plan_tensor *t, cons
 			kept->first = t->want.name;
 		return OK;
 	}
-	if (row % dtype_info(rule->type)->block != 0) {
-		if (rule->user)
-			return err_set(e, ERR_USAGE, "rule '%s': rows of tensor %s have %llu elements, no multiple "
-				       "of %s's block of %u; give it another type", rule->text, t->want.name,
-				       (unsigned long long)row, dtype_info(rule->type)->name,
-				       dtype_info(rule->type)->block);
-		log_add(notes, "tensor %s: rows of %llu elements do not divide into blocks of %s; it stays %s",
-			t->want.name, (unsigned long long)row, dtype_info(rule->type)->name,
-			dtype_info(keep)->name);
-		return OK;
+	type = rule_type(rule, row);
+	if (type == DT_NONE && rule->user && !rule->other_keep)
+		return err_set(e, ERR_USAGE, "rule '%s': rows of tensor %s have %llu elements, no multiple "
+			       "of %s's block of %u; give it another type, or a second one (%s|Q8_0, %s|KEEP)",
+			       rule->text, t->want.name, (unsigned long long)row, dtype_info(rule->type)->name,
+			       dtype_info(rule->type)->block, dtype_info(rule->type)->name,
+			       dtype_info(rule->type)->name);
+	if (type != DT_NONE)
+		t->type = type;
+	if (type != rule->type && misfit->n++ == 0) {
+		misfit->first = t;
+		misfit->rule = rule;
 	}
-	t->type = rule->type;
 	return OK;
 }
 
@@ -195,18 +198,25 @@ static enum status choose_types(struct plan *p, struct plan_output *out, const s
 				struct log *notes, struct err *e)
 {
 	struct kept kept = { 0 };
+	struct misfit misfit = { 0 };
 	struct wasteful wasteful = { 0 };
 
 	for (size_t i = 0; i < out->n_tensors; i++) {
 		struct plan_tensor *t = &out->tensors[i];
 
-		if (choose_type(p, t, recipe, &kept, notes, e) != OK || size_tensor(t, e) != OK)
+		if (choose_type(p, t, recipe, &kept, &misfit, e) != OK || size_tensor(t, e) != OK)
 			return e->status;
 		note_wasteful(&wasteful, t, &p->matrices[t->first_matrix].l);
 	}
 	if (kept.n)
 		log_add(notes, "%zu tensors that a rule names keep their type, because they steer the model "
 			"(routers, norms, hyper-connections, tables): %s is the first", kept.n, kept.first);
+	if (misfit.n)
+		log_add(notes, "%zu tensors have rows that do not divide into blocks of the type of their rule ('%s'): %s, "
+			"rows of %llu elements, becomes %s, it is the first", misfit.n, misfit.rule->text,
+			misfit.first->want.name,
+			(unsigned long long)misfit.first->want.shape[misfit.first->want.n_dims - 1],
+			dtype_info(misfit.first->type)->name);
 	if (wasteful.n)
 		log_add(notes, "%zu tensors become no smaller than their source and less exact: %s as %s takes %.2f "
 			"times its bytes", wasteful.n, wasteful.worst->want.name,
@@ -406,7 +416,7 @@ enum status plan_size(const struct plan *p, size_t number, const struct recipe *
 {
 	const struct plan_output *out = &p->out[number];
 	struct kept kept = { 0 };
-	struct log ignored = { 0 };
+	struct misfit misfit = { 0 };
 	enum status st = OK;
 
 	*bytes = out->header.len;
@@ -414,14 +424,13 @@ enum status plan_size(const struct plan *p, size_t number, const struct recipe *
 		struct plan_tensor t = out->tensors[i];
 		uint64_t padded;
 
-		st = choose_type(p, &t, r, &kept, &ignored, e);
+		st = choose_type(p, &t, r, &kept, &misfit, e);
 		if (st == OK)
 			st = size_tensor(&t, e);
 		if (st == OK && (!u64_round_up(t.bytes, out->header.alignment, &padded) ||
 				 !u64_add(*bytes, padded, bytes)))
 			st = err_set(e, ERR_FORMAT, "tensor %s: too large", t.want.name);
 	}
-	log_close(&ignored);
 	return st;
 }
 
