@@ -70,7 +70,9 @@ void cli_catch_signals(void);
 
 int cmd_inspect(const struct command *self, int argc, char **argv);
 int cmd_convert(const struct command *self, int argc, char **argv);
+int cmd_quantize(const struct command *self, int argc, char **argv);
 int cmd_verify(const struct command *self, int argc, char **argv);
+int cmd_sign(const struct command *self, int argc, char **argv);
 int cmd_perplexity(const struct command *self, int argc, char **argv);
 int cmd_run(const struct command *self, int argc, char **argv);
 int cmd_compare(const struct command *self, int argc, char **argv);

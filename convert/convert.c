@@ -129,15 +129,16 @@ static enum status name_outputs(struct convert_result *r, const char *out, struc
 
 static enum status refuse_inputs(const struct convert_result *r, struct err *e)
 {
+	const struct checkpoint *c = r->plan.ckpt;
 	struct stat s;
 
 	for (size_t o = 0; o < r->plan.n_outputs; o++)
-		for (size_t i = 0; i < r->ckpt.n_files && stat(r->paths[o], &s) == 0; i++) {
-			const struct file_id *id = &r->ckpt.files[i].file.id;
+		for (size_t i = 0; i < c->n_files && stat(r->paths[o], &s) == 0; i++) {
+			const struct file_id *id = &c->files[i].file.id;
 
 			if (id->dev == (uint64_t)s.st_dev && id->ino == (uint64_t)s.st_ino)
 				return err_set(e, ERR_USAGE, "%s: is an input of this run (%s); give another name",
-					       r->paths[o], r->ckpt.files[i].file.path);
+					       r->paths[o], c->files[i].file.path);
 		}
 	return OK;
 }
@@ -150,7 +151,7 @@ static enum status seal(struct convert_result *r, struct plan_output *out, struc
 	uint64_t most = 1;
 	enum status st;
 
-	memcpy(header + out->source_sha256_at, r->sha256, SHA256_BYTES * r->ckpt.n_files);
+	memcpy(header + out->source_sha256_at, r->sha256, SHA256_BYTES * r->plan.ckpt->n_files);
 	for (size_t i = 0; i < out->n_tensors; i++)
 		most = out->tensors[i].chunks.n_chunks > most ? out->tensors[i].chunks.n_chunks : most;
 	leaves = mem_new(out->n_tensors, SHA256_BYTES, "the seal", e);
@@ -179,26 +180,17 @@ static enum status seal(struct convert_result *r, struct plan_output *out, struc
 	return st;
 }
 
-/* OUT.SHA256SUMS for people without this program: reads the finished file once more. */
-static enum status write_sums(const char *path, const struct convert_options *o, struct err *e)
+/* Reads the finished file once more. */
+static enum status write_sums(const char *path, bool force, struct err *e)
 {
-	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	struct file f = FILE_NONE;
-	struct output out = OUTPUT_NONE;
 	struct digest d;
-	char hex[65], line[400], sums[4096];
-	int n;
 	enum status st;
 
-	snprintf(sums, sizeof sums, "%s.SHA256SUMS", path);
 	TRY(file_open(&f, AT_FDCWD, path, true, path, e));
 	TRY(digest_file(&f, DIGEST_SHA256, &d, NULL, e));
-	n = snprintf(line, sizeof line, "%s  %s\n", digest_text(&d, hex), name);
-	TRY(output_open(&out, sums, (uint64_t)n, o->force, e));
-	TRY(output_write(&out, line, (size_t)n, 0, e));
-	TRY(output_commit(&out, e));
+	st = sums_write(path, &d, force, e);
 out:
-	output_abandon(&out);
 	file_close(&f);
 	return st;
 }
@@ -212,8 +204,8 @@ static enum status write_outputs(struct convert_result *r, const struct convert_
 	for (size_t i = 0; i < n; i++)
 		TRY(output_open(&out[i], r->paths[i], r->plan.out[i].file_size, o->force, e));
 	TRY(pipeline_run(&r->plan, out, r->sha256, &o->run, e));
-	for (size_t i = 0; i < r->ckpt.n_files; i++)
-		TRY(file_unchanged(&r->ckpt.files[i].file, e));
+	for (size_t i = 0; i < r->plan.ckpt->n_files; i++)
+		TRY(file_unchanged(&r->plan.ckpt->files[i].file, e));
 	for (size_t i = 0; i < n; i++) {
 		TRY(seal(r, &r->plan.out[i], e));
 		TRY(output_write(&out[i], r->plan.out[i].header.buf, r->plan.out[i].header.len, 0, e));
@@ -222,33 +214,18 @@ static enum status write_outputs(struct convert_result *r, const struct convert_
 	for (size_t i = n; i-- > 0;)
 		TRY(output_commit(&out[i], e));
 	for (size_t i = 0; i < n && o->sums; i++)
-		TRY(write_sums(r->paths[i], o, e));
+		TRY(write_sums(r->paths[i], o->force, e));
 out:
 	for (size_t i = 0; i < n; i++)
 		output_abandon(&out[i]);
 	return st;
 }
 
-enum status convert_run(struct convert_result *r, const struct convert_options *o, struct log *problems,
-			struct log *notes, struct err *e)
+/* What follows the plan: room for the work, names, the work itself. */
+static enum status carry_out(struct convert_result *r, const struct convert_options *o, struct err *e)
 {
-	struct plan_options po = { .recipe = o->recipe, .no_mtp = o->no_mtp, .name = o->name };
-	struct arch arch;
 	enum status st;
 
-	*r = (struct convert_result){ .ckpt = CHECKPOINT_NONE };
-	TRY(checkpoint_open(&r->ckpt, o->source, o->digests, problems, e));
-	TRY(read_arch(r, &arch, notes, e));
-	if (!o->dry_run)
-		TRY(check_anchors(&r->ckpt, o->allow_unverified, notes, e));
-	r->sha256 = mem_new(r->ckpt.n_files, SHA256_BYTES, "digests", e);
-	if (!r->sha256) {
-		st = e->status;
-		goto out;
-	}
-	TRY(check_small(&r->ckpt, r->sha256, e));
-	TRY(read_vocab(r, &arch, notes, e));
-	TRY(plan_build(&r->plan, &r->ckpt, &arch, &r->vocab, &po, problems, notes, e));
 	r->memory = pipeline_memory(&r->plan, o->run.threads, o->run.max_memory, &r->workers);
 	if (r->workers == 0) {
 		st = err_set(e, ERR_NOMEM, "%s: one worker needs %llu MiB of buffers, half of --max-memory at most; "
@@ -264,13 +241,69 @@ out:
 	return st;
 }
 
+static struct plan_options plan_options_of(const struct convert_options *o)
+{
+	return (struct plan_options){ .recipe = o->recipe, .no_mtp = o->no_mtp, .name = o->name,
+				      .allow_requantize = o->allow_requantize };
+}
+
+enum status convert_run(struct convert_result *r, const struct convert_options *o, struct log *problems,
+			struct log *notes, struct err *e)
+{
+	struct plan_options po = plan_options_of(o);
+	struct arch arch;
+	enum status st;
+
+	*r = CONVERT_RESULT_NONE;
+	TRY(checkpoint_open(&r->ckpt, o->source, o->digests, problems, e));
+	TRY(read_arch(r, &arch, notes, e));
+	if (!o->dry_run)
+		TRY(check_anchors(&r->ckpt, o->allow_unverified, notes, e));
+	r->sha256 = mem_new(r->ckpt.n_files, SHA256_BYTES, "digests", e);
+	if (!r->sha256) {
+		st = e->status;
+		goto out;
+	}
+	TRY(check_small(&r->ckpt, r->sha256, e));
+	TRY(read_vocab(r, &arch, notes, e));
+	TRY(plan_build(&r->plan, &r->ckpt, &arch, &r->vocab, &po, problems, notes, e));
+	TRY(carry_out(r, o, e));
+out:
+	return st;
+}
+
+enum status quantize_run(struct convert_result *r, const struct convert_options *o, struct log *notes,
+			 struct err *e)
+{
+	struct plan_options po = plan_options_of(o);
+	enum status st;
+
+	*r = CONVERT_RESULT_NONE;
+	TRY(gguf_source_open(&r->gguf, o->source, o->digests, o->allow_unverified, notes, e));
+	if (!(r->sha256 = mem_new(1, SHA256_BYTES, "digests", e))) {
+		st = e->status;
+		goto out;
+	}
+	if (!o->dry_run)
+		TRY(check_small(&r->gguf.ckpt, r->sha256, e));
+	st = plan_build_gguf(&r->plan, &r->gguf, &po, notes, e);
+	if (st != OK) {
+		err_wrap(e, "%s", o->source);
+		goto out;
+	}
+	TRY(carry_out(r, o, e));
+out:
+	return st;
+}
+
 void convert_close(struct convert_result *r)
 {
 	plan_close(&r->plan);
 	vocab_close(&r->vocab);
 	checkpoint_close(&r->ckpt);
+	gguf_source_close(&r->gguf);
 	free(r->sha256);
 	for (size_t i = 0; i < PLAN_OUTPUTS; i++)
 		free(r->paths[i]);
-	*r = (struct convert_result){ .ckpt = CHECKPOINT_NONE };
+	*r = CONVERT_RESULT_NONE;
 }

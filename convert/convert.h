@@ -41,12 +41,31 @@ void recipe_close(struct recipe *r);
 /* Name of built-in recipe i, or NULL. */
 const char *recipe_builtin(size_t i);
 
-/* ---- plan.c, layout.c: the whole output from headers alone -----------------------------------*/
+/* ---- gguf_source.c: a GGUF in a checkpoint's place --------------------------------------------*/
+
+/* One GGUF as one shard: its tensors as a checkpoint's, and what its seal says. */
+struct gguf_source {
+	struct gguf gguf;		/* owned */
+	struct seal seal;		/* borrowed from gguf; valid if sealed */
+	bool sealed;
+	struct checkpoint ckpt;		/* owned: one file, one header */
+};
+#define GGUF_SOURCE_NONE ((struct gguf_source){ .ckpt = CHECKPOINT_NONE })
+/* Reads the header, looks for a digest (digests_file, the Hub's record) and a seal, and checks the
+ * header against the seal. A file whose seal does not fit is refused (ERR_MISMATCH) unless unverified,
+ * and then counts as unsealed; parts of a split file are refused. Closed in every case. */
+enum status gguf_source_open(struct gguf_source *s, const char *path, const char *digests_file,
+			     bool unverified, struct log *notes, struct err *e) MUST_USE;
+void gguf_source_close(struct gguf_source *s);
+
+/* ---- plan.c, plan_gguf.c, types.c, layout.c: the whole output from headers alone -----------------------------------*/
 
 enum { PLAN_OUTPUTS = 2 };	/* the model, and a sidecar for its MTP block */
 
 struct plan_tensor {
-	struct want want;
+	struct want want;		/* of a GGUF of another architecture: role ROLE_COUNT */
+	enum role_class class;
+	unsigned parts;			/* source matrices side by side in a row: see want_parts */
 	enum dtype type;
 	enum source_kind source_kind;
 	enum dtype source_type;
@@ -54,7 +73,7 @@ struct plan_tensor {
 	uint64_t off, bytes;		/* in the output file */
 	struct seal_layout chunks;
 	uint64_t first_chunk;		/* number of its first chunk in the file */
-	size_t first_matrix;		/* in plan.matrices: n_matrices x want_parts */
+	size_t first_matrix;		/* in plan.matrices: n_matrices x parts */
 };
 struct plan_output {
 	enum model_part part;
@@ -82,12 +101,13 @@ struct plan_shard {
 };
 struct plan_options {
 	const struct recipe *recipe;
-	bool no_mtp;
+	bool no_mtp, allow_requantize;
 	const char *name;		/* general.name, or NULL */
 };
 struct plan {
 	const struct checkpoint *ckpt;	/* borrowed */
-	struct arch arch;
+	const struct gguf_source *gguf;	/* borrowed; NULL: the source is a checkpoint */
+	struct arch arch;		/* of a GGUF: n_expert alone */
 	struct plan_output out[PLAN_OUTPUTS];
 	size_t n_outputs;
 	struct source_matrix *matrices;	/* owned */
@@ -104,6 +124,10 @@ struct plan {
 enum status plan_build(struct plan *p, const struct checkpoint *c, const struct arch *a,
 		       const struct vocab *v, const struct plan_options *o, struct log *problems,
 		       struct log *notes, struct err *e) MUST_USE;
+/* The same from a GGUF of any architecture: every tensor has its place in the output, in the same
+ * order, and may take another type where name and shape say that it is a product's weight. */
+enum status plan_build_gguf(struct plan *p, const struct gguf_source *s, const struct plan_options *o,
+			    struct log *notes, struct err *e) MUST_USE;
 /* Bytes that output `number` would have by another recipe. */
 enum status plan_size(const struct plan *p, size_t number, const struct recipe *r, uint64_t *bytes,
 		      struct err *e) MUST_USE;
@@ -118,9 +142,10 @@ struct unit_range plan_unit(const struct plan_tensor *t, uint64_t chunk_in_matri
 /* Elements of a unit to be converted at a time: a whole number of what can be made alone, and few
  * enough for a core's own cache. */
 uint64_t plan_piece(const struct plan_tensor *t);
-/* Bytes that any unit may need: a piece of source, output, and scales or second parts. */
+/* Bytes that any unit may need: of source (a piece, or all of it where it is held), output, and scales or
+ * second parts. */
 struct unit_sizes { uint64_t in, out, aux, carry; };
-struct unit_sizes plan_unit_sizes(const struct plan *p);
+struct unit_sizes plan_unit_sizes(const struct plan *p, bool held);
 
 /* ---- aux.c: tensors that are read apart from the stream ---------------------------------------*/
 
@@ -161,21 +186,26 @@ uint64_t pipeline_memory(const struct plan *p, unsigned threads, uint64_t max_me
 struct convert_options {
 	const char *source, *out, *digests, *name;
 	const struct recipe *recipe;
-	bool no_mtp, allow_unverified, force, sums, dry_run;
+	bool no_mtp, allow_unverified, allow_requantize, force, sums, dry_run;
 	struct pipeline_options run;
 };
 struct convert_result {
 	struct plan plan;
-	struct checkpoint ckpt;
+	struct checkpoint ckpt;		/* plan.ckpt is this one, or the one of gguf */
+	struct gguf_source gguf;
 	struct vocab vocab;
 	uint8_t *sha256;		/* owned; 32 bytes a source file, valid after the run */
 	char *paths[PLAN_OUTPUTS];	/* owned */
 	uint64_t memory;
 	unsigned workers;
 };
+#define CONVERT_RESULT_NONE ((struct convert_result){ .ckpt = CHECKPOINT_NONE, .gguf = GGUF_SOURCE_NONE })
 /* result is valid (and to be closed) whatever is returned; its plan is filled by a dry run too. */
 enum status convert_run(struct convert_result *r, const struct convert_options *o, struct log *problems,
 			struct log *notes, struct err *e) MUST_USE;
+/* The same for a source that is a GGUF; what is meant for checkpoints alone is left aside. */
+enum status quantize_run(struct convert_result *r, const struct convert_options *o, struct log *notes,
+			 struct err *e) MUST_USE;
 void convert_close(struct convert_result *r);
 
 #endif

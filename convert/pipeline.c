@@ -3,9 +3,10 @@
  * pipeline.c - the workers: each takes the next unit of some shard, converts and writes it.
  *
  * A shard is read and converted by one worker at a time (its hash is sequential), the result hashed
- * and written by the same worker while another goes on with the shard. At most `threads` workers
- * compute at any moment; there are four times as many, so that enough compute while others wait
- * for the disk. Which worker makes which unit is left to chance and shows in no byte.
+ * and written by the same worker while another goes on with the shard. With fewer shards than threads,
+ * as of a GGUF, a worker holds on to what it has read and converts it apart from the shard. At most `threads` workers
+ * compute at any moment; there are more (four times as many, or two), so that enough compute while
+ * others wait for the disk. Which worker makes which unit is left to chance and shows in no byte.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -41,20 +42,48 @@ static uint64_t worker_bytes(const struct unit_sizes *s)
 	       (256 << 10);	/* stack and hash */
 }
 
-uint64_t pipeline_memory(const struct plan *p, unsigned threads, uint64_t max_memory, unsigned *workers)
+/* How many of `wanted` workers fit; 0: not one. *bytes is what they take, or what one would. */
+static unsigned fitting(const struct plan *p, const struct unit_sizes *s, uint64_t wanted,
+			uint64_t max_memory, uint64_t *bytes)
 {
-	struct unit_sizes s = plan_unit_sizes(p);
-	uint64_t fixed = p->ckpt->n_shards * s.carry + p->n_matrices * sizeof *p->matrices;
-	uint64_t each, n = 4 * (uint64_t)threads;
+	uint64_t fixed = p->ckpt->n_shards * s->carry + p->n_matrices * sizeof *p->matrices;
+	uint64_t each = worker_bytes(s), n = wanted;
 
 	for (size_t i = 0; i < p->n_outputs; i++)
 		fixed += p->out[i].header.cap;
-	each = worker_bytes(&s);
 	/* half the limit is for what is not counted here: headers, names, the libraries */
 	while (n > 1 && fixed + n * each > max_memory / 2)
 		n--;
-	*workers = fixed + n * each <= max_memory / 2 ? (unsigned)n : 0;
-	return fixed + (*workers ? *workers : 1) * each;
+	n = fixed + n * each <= max_memory / 2 ? n : 0;
+	*bytes = fixed + (n ? n : 1) * each;
+	return (unsigned)n;
+}
+
+struct crew { struct unit_sizes sizes; bool apart; unsigned n; uint64_t bytes; };
+
+/* Workers that convert apart hold whole units, which takes memory: only if shards are few and there is
+ * room for three, one that reads and two that compute. */
+static struct crew muster(const struct plan *p, unsigned threads, uint64_t max_memory)
+{
+	struct crew c = { .sizes = plan_unit_sizes(p, true), .apart = p->ckpt->n_shards < threads };
+
+	if (c.apart) {
+		c.n = fitting(p, &c.sizes, (uint64_t)threads + 2, max_memory, &c.bytes);
+		if (c.n > 2)
+			return c;
+	}
+	c.apart = false;
+	c.sizes = plan_unit_sizes(p, false);
+	c.n = fitting(p, &c.sizes, 4 * (uint64_t)threads, max_memory, &c.bytes);
+	return c;
+}
+
+uint64_t pipeline_memory(const struct plan *p, unsigned threads, uint64_t max_memory, unsigned *workers)
+{
+	struct crew c = muster(p, threads, max_memory);
+
+	*workers = c.n;
+	return c.bytes;
 }
 
 static void fail(struct pipeline *q, const struct err *e)
@@ -142,6 +171,11 @@ static bool one_unit(struct pipeline *q, struct worker_buffers *b, size_t *last)
 	if (st != OK)
 		fail(q, &e);	/* before the shard, whose stream may stand in the middle of a unit, is free */
 	return_shard(q, s);
+	if (st == OK && have) {
+		st = unit_convert(&u, &q->c, (uint32_t)s, b, &e);
+		if (st != OK)
+			fail(q, &e);
+	}
 	if (st == OK && have)
 		unit_hash(&u, &q->c, (uint32_t)s, b);
 	sem_post(&q->computing);
@@ -244,6 +278,8 @@ static enum status streams_open(struct pipeline *q, struct err *e)
 			return e->status;
 		st = sha256_open(&q->streams[i].hash, e);
 		if (st == OK)
+			st = sha256_open(&q->streams[i].follow.hash, e);
+		if (st == OK)
 			sha256_start(&q->streams[i].hash);
 	}
 	return st;
@@ -254,6 +290,7 @@ static void pipeline_close(struct pipeline *q)
 	for (size_t i = 0; q->streams && i < q->n_shards; i++) {
 		free(q->streams[i].carry);
 		sha256_close(&q->streams[i].hash);
+		sha256_close(&q->streams[i].follow.hash);
 	}
 	free(q->streams);
 	free(q->state);
@@ -266,8 +303,9 @@ static void pipeline_close(struct pipeline *q)
 enum status pipeline_run(struct plan *p, struct output *outputs, uint8_t *sha256,
 			 const struct pipeline_options *o, struct err *e)
 {
-	struct pipeline q = { .c = { .p = p, .outputs = outputs, .sha256 = sha256 }, .o = o,
-			      .n_shards = p->ckpt->n_shards, .sizes = plan_unit_sizes(p) };
+	struct crew crew = muster(p, o->threads, o->max_memory);
+	struct pipeline q = { .c = { .p = p, .outputs = outputs, .sha256 = sha256, .apart = crew.apart }, .o = o,
+			      .n_shards = p->ckpt->n_shards, .n_workers = crew.n, .sizes = crew.sizes };
 	pthread_t *threads = NULL;
 	unsigned started = 0;
 	enum status st;
@@ -275,7 +313,6 @@ enum status pipeline_run(struct plan *p, struct output *outputs, uint8_t *sha256
 	pthread_mutex_init(&q.lock, NULL);
 	pthread_cond_init(&q.changed, NULL);
 	sem_init(&q.computing, 0, o->threads);
-	pipeline_memory(p, o->threads, o->max_memory, &q.n_workers);
 	TRY(aux_open(&q.c.aux, p, e));
 	TRY(streams_open(&q, e));
 	threads = mem_new(q.n_workers, sizeof *threads, "threads", e);

@@ -7,8 +7,17 @@
 
 #include "convert/convert.h"
 
+/* A sealed GGUF on its way past: each chunk against the seal. One thread at a time. */
+struct seal_follow {
+	size_t tensor;			/* where the next byte of data belongs */
+	uint64_t chunk, n;		/* chunks of that tensor, and of all, that have passed */
+	struct sha256 hash;
+};
+/* n bytes at pos, which follow those of the call before. ERR_MISMATCH names what differs. */
+enum status seal_follow_add(struct seal_follow *f, const struct gguf_source *s, uint64_t pos,
+			    const uint8_t *p, uint64_t n, struct err *e) MUST_USE;
 
-/* What one worker owns. in holds the piece that was read last, aux what was read apart from the
+/* What one worker owns. in holds the piece that was read last (or a unit's whole source), aux what was read apart from the
  * stream, out a unit's result, aligned for direct writes. */
 struct worker_buffers {
 	uint8_t *in, *out, *aux;
@@ -26,6 +35,7 @@ struct shard_stream {
 	uint8_t *carry;			/* owned: bytes before pos that the next unit needs again */
 	uint64_t carry_bytes;
 	struct sha256 hash;
+	struct seal_follow follow;	/* of a sealed GGUF */
 	bool done;
 };
 /* One chunk of output. */
@@ -35,6 +45,7 @@ struct unit {
 	struct unit_range range;
 	struct source_run run;		/* its elements and their scales */
 	uint8_t *to, *bytes;		/* in worker_buffers.out: of element e0, of the chunk */
+	bool held;			/* its source is in worker_buffers.in, not yet converted */
 };
 /* What the workers share and do not change. */
 struct conversion {
@@ -42,18 +53,23 @@ struct conversion {
 	struct output *outputs;
 	struct aux *aux;
 	uint8_t *sha256;		/* 32 bytes a file of the checkpoint */
+	bool apart;			/* a shard is read by one worker and converted by others */
 };
 
-/* Makes the shard's next unit: reads, hashes and converts its source piece by piece. At the
+/* Makes the shard's next unit: reads, hashes and converts its source piece by piece, or, apart, only
+ * reads and hashes it: then unit_convert is to follow, while others go on with the shard. At the
  * shard's end, *have is false, s->done is set and the digest has been compared. */
 enum status stream_next(struct shard_stream *s, const struct conversion *c, struct worker_buffers *b,
 			struct unit *u, bool *have, struct err *e) MUST_USE;
 /* Prepares a unit: its place, its scales. */
 enum status unit_open(struct unit *u, const struct conversion *c, uint32_t shard,
 		      struct worker_buffers *b, struct err *e) MUST_USE;
-/* Converts its elements [e0, e1), whose source bytes are in b->in. */
+/* Converts its elements [e0, e1), whose source bytes are at weight (in b->in). */
 enum status unit_piece(const struct unit *u, const struct conversion *c, uint32_t shard, uint64_t e0,
-		       uint64_t e1, struct worker_buffers *b, struct err *e) MUST_USE;
+		       uint64_t e1, const uint8_t *weight, struct worker_buffers *b, struct err *e) MUST_USE;
+/* Converts all of a unit that is held; nothing else. */
+enum status unit_convert(const struct unit *u, const struct conversion *c, uint32_t shard,
+			 struct worker_buffers *b, struct err *e) MUST_USE;
 /* The digest of a finished unit, into every header that has the chunk. */
 void unit_hash(const struct unit *u, const struct conversion *c, uint32_t shard, struct worker_buffers *b);
 enum status unit_write(const struct unit *u, const struct conversion *c, uint32_t shard, struct err *e) MUST_USE;

@@ -35,7 +35,7 @@ static struct place place_of(const struct unit *u, const struct conversion *c, u
 	struct plan_output *out = &c->p->out[f->output];
 	const struct plan_tensor *t = &out->tensors[f->tensor];
 
-	return (struct place){ out, t, &c->p->matrices[t->first_matrix + f->matrix * want_parts(&t->want)] };
+	return (struct place){ out, t, &c->p->matrices[t->first_matrix + f->matrix * t->parts] };
 }
 
 /* The scales of a run's elements. */
@@ -75,14 +75,15 @@ enum status unit_open(struct unit *u, const struct conversion *c, uint32_t shard
 	u->to = b->out + (off - u->range.skip) % OUTPUT_ALIGN;
 	u->bytes = u->to + u->range.skip;
 	u->run = (struct source_run){ .l = &p.m->l, .e0 = u->range.e0, .e1 = u->range.e1 };
-	return want_parts(&p.t->want) > 1 ? OK : read_scales(c, p.m, &u->run, b, e);
+	return p.t->parts > 1 ? OK : read_scales(c, p.m, &u->run, b, e);
 }
 
 static enum status single_piece(const struct unit *u, const struct conversion *c, const struct place *p,
-				uint64_t e0, uint64_t e1, uint8_t *to, struct worker_buffers *b, struct err *e)
+				uint64_t e0, uint64_t e1, const uint8_t *weight, uint8_t *to,
+				struct worker_buffers *b, struct err *e)
 {
-	struct source_run part = part_of(&u->run, b->in, e0, e1);
-	struct fault f = role_class(p->t->want.role) == CLASS_IDS
+	struct source_run part = part_of(&u->run, weight, e0, e1);
+	struct fault f = p->t->class == CLASS_IDS
 		? transfer_ids(&part, c->p->arch.n_expert, to)
 		: transfer(&part, p->t->type, to, b->scratch);
 
@@ -129,15 +130,34 @@ static enum status joined_piece(const struct conversion *c, const struct place *
 }
 
 enum status unit_piece(const struct unit *u, const struct conversion *c, uint32_t shard, uint64_t e0,
-		       uint64_t e1, struct worker_buffers *b, struct err *e)
+		       uint64_t e1, const uint8_t *weight, struct worker_buffers *b, struct err *e)
 {
 	struct place p = place_of(u, c, shard);
 	const struct dtype_info *info = dtype_info(p.t->type);
 	uint8_t *to = u->to + (e0 - u->range.e0) / info->block * info->bytes;
 
-	if (want_parts(&p.t->want) > 1)
+	if (p.t->parts > 1)
 		return joined_piece(c, &p, e0, e1, to, b, e);
-	return single_piece(u, c, &p, e0, e1, to, b, e);
+	return single_piece(u, c, &p, e0, e1, weight, to, b, e);
+}
+
+enum status unit_convert(const struct unit *u, const struct conversion *c, uint32_t shard,
+			 struct worker_buffers *b, struct err *e)
+{
+	struct place p = place_of(u, c, shard);
+	uint64_t step = plan_piece(p.t);
+
+	if (!u->held)
+		return OK;
+	for (uint64_t e0 = u->range.e0; e0 < u->range.e1; e0 += step) {
+		uint64_t e1 = u64_min(e0 + step, u->range.e1), first, b0, b1;
+
+		source_weight_range(&p.m->l, u->range.e0, e1, &first, &b1);
+		source_weight_range(&p.m->l, e0, e1, &b0, &b1);
+		if (unit_piece(u, c, shard, e0, e1, b->in + (b0 - first), b, e) != OK)
+			return e->status;
+	}
+	return OK;
 }
 
 void unit_hash(const struct unit *u, const struct conversion *c, uint32_t shard, struct worker_buffers *b)

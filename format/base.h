@@ -228,6 +228,13 @@ char *digest_text(const struct digest *d, char buf[65]);
 enum status digest_file(const struct file *f, enum digest_kind kind, struct digest *d,
 			uint8_t sha256[SHA256_BYTES], struct err *e) MUST_USE;
 
+/* ---- sums.c: small files beside an output --------------------------------------------------*/
+
+/* A whole small file, as an output: complete or not there. */
+enum status text_write(const char *path, const char *text, bool force, struct err *e) MUST_USE;
+/* PATH.SHA256SUMS with the one line that says d of path's base name. */
+enum status sums_write(const char *path, const struct digest *d, bool force, struct err *e) MUST_USE;
+
 /* ---- json.c: strict pull reader over text in memory -------------------------------------*/
 
 /* For the untrusted, large inputs: shard headers, index, tokenizer. RFC 8259 without any
