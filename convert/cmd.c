@@ -9,9 +9,9 @@
 #include <sys/statvfs.h>
 
 #include "cli/cli.h"
-#include "convert/convert.h"
+#include "convert/cmd.h"
 
-static const char *source_type(const struct plan_tensor *t)
+const char *source_type_name(const struct plan_tensor *t)
 {
 	return t->source_kind == SOURCE_FP4 ? "FP4" : t->source_kind == SOURCE_FP8 ? "FP8"
 						    : dtype_info(t->source_type)->name;
@@ -38,7 +38,7 @@ static void print_plan(const struct cli *c, const struct convert_result *r, bool
 
 		for (size_t i = 0; i < out->n_tensors && tensors; i++)
 			fprintf(to, "%-40s %-5s -> %-6s %14llu\n", out->tensors[i].want.name,
-				source_type(&out->tensors[i]), dtype_info(out->tensors[i].type)->name,
+				source_type_name(&out->tensors[i]), dtype_info(out->tensors[i].type)->name,
 				(unsigned long long)out->tensors[i].bytes);
 		fprintf(to, "%s: %zu tensors, %llu bytes in %llu chunks\n", cli_escz(r->paths[o]), out->n_tensors,
 			(unsigned long long)out->file_size, (unsigned long long)out->n_chunks);
@@ -69,7 +69,7 @@ static cJSON *output_json(const struct plan_output *out, const char *path)
 		cJSON *x = cJSON_CreateObject();
 
 		cJSON_AddStringToObject(x, "name", t->want.name);
-		cJSON_AddStringToObject(x, "source", source_type(t));
+		cJSON_AddStringToObject(x, "source", source_type_name(t));
 		cJSON_AddStringToObject(x, "type", dtype_info(t->type)->name);
 		cJSON_AddNumberToObject(x, "offset", (double)t->off);
 		cJSON_AddNumberToObject(x, "bytes", (double)t->bytes);
@@ -163,13 +163,16 @@ static enum status run_gguf(struct convert_result *r, const struct convert_optio
 	return quantize_run(r, o, notes, e);
 }
 
-static enum status run(struct cli *c, struct convert_options *o, const char *verb, run_fn *work, struct err *e)
+static enum status run(struct cli *c, struct convert_options *o, const char *verb, run_fn *work,
+		       const char *report, struct err *e)
 {
-	struct convert_result r;
+	struct convert_result r = CONVERT_RESULT_NONE;
 	struct log problems = { 0 }, notes = { 0 };
 	struct progress p;
 	enum status st = cli_json_open(c, e);
 
+	if (st == OK && report)
+		st = report_check(report, o->force, e);
 	if (st != OK)
 		return st;
 	progress_begin(&p, c, o->dry_run ? "plan" : verb, 0);
@@ -183,6 +186,8 @@ static enum status run(struct cli *c, struct convert_options *o, const char *ver
 		print_plan(c, &r, true);
 	else if (st == OK)
 		print_done(c, &r);
+	if (st == OK && report)
+		st = report_write(report, o->force, &r, e);
 	if (st == OK)
 		st = cli_json_write(c, result_json(&r, o->dry_run), e);
 	convert_close(&r);
@@ -195,22 +200,37 @@ static enum status run(struct cli *c, struct convert_options *o, const char *ver
 struct request {
 	struct convert_options o;
 	struct opt_list types;
-	const char *recipe, *type_file;
+	const char *recipe, *type_file, *effort, *imatrix, *report;
 };
 #define REQUEST_OPTIONS(q)                                                                              \
 	{ "output", 'o', OPT_STR, &(q).o.out, "OUT.gguf", "the file to make" },                          \
 	{ "tensor-type", 0, OPT_LIST, &(q).types, "REGEX=TYPE", "a type for some tensors; may be repeated" }, \
 	{ "tensor-type-file", 0, OPT_STR, &(q).type_file, "FILE", "such lines from a file" },            \
+	{ "imatrix", 0, OPT_STR, &(q).imatrix, "FILE", "how much columns matter: of `ingot calibrate` or llama.cpp" }, \
+	{ "effort", 0, OPT_STR, &(q).effort, "fast|best", "of the search for the least error (default fast)" }, \
 	{ "name", 0, OPT_STR, &(q).o.name, "TEXT", "general.name in the metadata" },                     \
 	{ "digests", 0, OPT_STR, &(q).o.digests, "FILE", "expected digests in sha256sum form" },         \
+	{ "report", 0, OPT_STR, &(q).report, "FILE", "how far each tensor moved: TSV, or JSON if FILE ends in .json" }, \
 	{ "sums", 0, OPT_FLAG, &(q).o.sums, NULL, "also write OUT.gguf.SHA256SUMS (one more read)" },    \
 	{ "dry-run", 0, OPT_FLAG, &(q).o.dry_run, NULL, "print the plan and stop" },                     \
 	{ "force", 0, OPT_FLAG, &(q).o.force, NULL, "replace an existing OUT.gguf when the new one is complete" }, \
 	{ NULL, 0, OPT_FLAG, NULL, NULL, NULL }
 
+static enum status set_effort(struct request *q, struct err *e)
+{
+	if (!q->effort || strcmp(q->effort, "fast") == 0)
+		q->o.effort = EFFORT_FAST;
+	else if (strcmp(q->effort, "best") == 0)
+		q->o.effort = EFFORT_BEST;
+	else
+		return err_set(e, ERR_USAGE, "--effort %s: there are fast and best", q->effort);
+	return OK;
+}
+
 static int carry_out(struct request *q, struct cli *c, const char *verb, run_fn *work)
 {
 	struct recipe recipe = { 0 };
+	struct importance importance = { 0 };
 	struct err e = { 0 };
 	enum status st;
 
@@ -219,12 +239,22 @@ static int carry_out(struct request *q, struct cli *c, const char *verb, run_fn 
 	q->o.run.threads = c->threads;
 	q->o.run.max_memory = c->max_memory;
 	q->o.run.stop = &stop_signal;
-	if (!q->o.out)
+	q->o.measure = q->report != NULL;
+	if (q->report && q->o.dry_run)
+		st = err_set(&e, ERR_USAGE, "%s: --report is of values, and a dry run converts none", verb);
+	else if (!q->o.out)
 		st = err_set(&e, ERR_USAGE, "%s: -o OUT.gguf is missing; `ingot help %s` lists the options", verb, verb);
 	else
 		st = build_recipe(&recipe, &q->types, q->type_file, q->recipe ? q->recipe : "lossless", &e);
 	if (st == OK)
-		st = run(c, &q->o, verb, work, &e);
+		st = set_effort(q, &e);
+	if (st == OK && q->imatrix) {
+		st = importance_open(&importance, q->imatrix, &e);
+		q->o.importance = &importance;
+	}
+	if (st == OK)
+		st = run(c, &q->o, verb, work, q->report, &e);
+	importance_close(&importance);
 	recipe_close(&recipe);
 	free(q->types.v);
 	return st == OK ? 0 : cli_fail(&e);

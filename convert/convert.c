@@ -244,7 +244,8 @@ out:
 static struct plan_options plan_options_of(const struct convert_options *o)
 {
 	return (struct plan_options){ .recipe = o->recipe, .no_mtp = o->no_mtp, .name = o->name,
-				      .allow_requantize = o->allow_requantize };
+				      .allow_requantize = o->allow_requantize, .effort = o->effort,
+				      .importance = o->importance, .measure = o->measure };
 }
 
 enum status convert_run(struct convert_result *r, const struct convert_options *o, struct log *problems,

@@ -11,7 +11,7 @@
 #include <regex.h>
 
 #include "format/model.h"
-#include "quantize/quantize.h"
+#include "quantize/error.h"
 
 /* ---- recipe.c: which type for which tensor --------------------------------------------------*/
 
@@ -58,6 +58,17 @@ enum status gguf_source_open(struct gguf_source *s, const char *path, const char
 			     bool unverified, struct log *notes, struct err *e) MUST_USE;
 void gguf_source_close(struct gguf_source *s);
 
+/* ---- importance.c: how much columns matter ----------------------------------------------------*/
+
+struct imatrix;
+struct importance {
+	struct imatrix *matrix;		/* owned */
+	const char *name;		/* borrowed from the path: its last part */
+	uint8_t sha256[SHA256_BYTES];	/* of the file */
+};
+enum status importance_open(struct importance *m, const char *path, struct err *e) MUST_USE;
+void importance_close(struct importance *m);	/* a zeroed struct is closed */
+
 /* ---- plan.c, plan_gguf.c, types.c, layout.c: the whole output from headers alone -----------------------------------*/
 
 enum { PLAN_OUTPUTS = 2 };	/* the model, and a sidecar for its MTP block */
@@ -69,6 +80,7 @@ struct plan_tensor {
 	enum dtype type;
 	enum source_kind source_kind;
 	enum dtype source_type;
+	bool encoded, weighted;		/* with loss; under an importance of columns */
 	uint64_t source_bytes;		/* weights and scales */
 	uint64_t off, bytes;		/* in the output file */
 	struct seal_layout chunks;
@@ -81,6 +93,7 @@ struct plan_output {
 	size_t n_tensors;
 	uint64_t n_chunks, file_size;
 	struct gguf_writer header;	/* complete but for the digests */
+	struct error_sums *errors;	/* owned; one a chunk, where a report was asked for */
 	size_t chunk_sha256_at, root_at, source_sha256_at, header_sha256_at, signature_at;
 };
 /* One matrix of one output tensor, fed by one run of bytes of one shard. */
@@ -101,13 +114,19 @@ struct plan_shard {
 };
 struct plan_options {
 	const struct recipe *recipe;
+	enum effort effort;
+	const struct importance *importance;	/* borrowed for the plan's life; NULL: columns count alike */
 	bool no_mtp, allow_requantize;
+	bool measure;			/* keep how far values move: plan_output.errors */
 	const char *name;		/* general.name, or NULL */
 };
 struct plan {
 	const struct checkpoint *ckpt;	/* borrowed */
 	const struct gguf_source *gguf;	/* borrowed; NULL: the source is a checkpoint */
 	struct arch arch;		/* of a GGUF: n_expert alone */
+	enum effort effort;
+	const struct importance *importance;	/* borrowed; NULL without one */
+	uint64_t max_cols;			/* the longest row, where there is one */
 	struct plan_output out[PLAN_OUTPUTS];
 	size_t n_outputs;
 	struct source_matrix *matrices;	/* owned */
@@ -137,15 +156,23 @@ enum status layout_output(struct plan *p, struct plan_output *out, const struct 
 			  const struct plan_options *o, struct err *e) MUST_USE;
 /* Elements of the run that chunk `chunk` of a tensor needs, and where its first byte lies in what
  * transfer writes for them. */
-struct unit_range { uint64_t e0, e1, skip, bytes; };
+/* own: the first element that no unit before it holds. */
+struct unit_range { uint64_t e0, e1, own, skip, bytes; };
 struct unit_range plan_unit(const struct plan_tensor *t, uint64_t chunk_in_matrix);
 /* Elements of a unit to be converted at a time: a whole number of what can be made alone, and few
  * enough for a core's own cache. */
 uint64_t plan_piece(const struct plan_tensor *t);
 /* Bytes that any unit may need: of source (a piece, or all of it where it is held), output, and scales or
  * second parts. */
-struct unit_sizes { uint64_t in, out, aux, carry; };
+struct unit_sizes { uint64_t in, out, aux, carry, importance; };
 struct unit_sizes plan_unit_sizes(const struct plan *p, bool held);
+
+/* ---- ledger.c: how far values moved -----------------------------------------------------------*/
+
+/* Sums over a whole tensor, after the run; positions count elements of the tensor, row-major. Zeroes where
+ * nothing was measured: no report was asked for, or its values are no numbers that can be decoded. */
+struct error_sums ledger_tensor(const struct plan_output *out, const struct plan_tensor *t);
+bool ledger_can_read(const struct plan *p, const struct plan_tensor *t);
 
 /* ---- aux.c: tensors that are read apart from the stream ---------------------------------------*/
 
@@ -186,7 +213,9 @@ uint64_t pipeline_memory(const struct plan *p, unsigned threads, uint64_t max_me
 struct convert_options {
 	const char *source, *out, *digests, *name;
 	const struct recipe *recipe;
-	bool no_mtp, allow_unverified, allow_requantize, force, sums, dry_run;
+	enum effort effort;
+	const struct importance *importance;
+	bool no_mtp, allow_unverified, allow_requantize, force, sums, dry_run, measure;
 	struct pipeline_options run;
 };
 struct convert_result {

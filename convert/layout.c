@@ -78,6 +78,7 @@ struct unit_range plan_unit(const struct plan_tensor *t, uint64_t chunk_in_matri
 	return (struct unit_range){
 		.e0 = first * elements,
 		.e1 = u64_div_up(c.off + c.bytes, bytes) * elements,
+		.own = u64_div_up(c.off, bytes) * elements,
 		.skip = c.off - first * bytes,
 		.bytes = c.bytes,
 	};
@@ -126,6 +127,9 @@ static void add_sizes(struct unit_sizes *s, const struct plan *p, const struct p
 struct unit_sizes plan_unit_sizes(const struct plan *p, bool held)
 {
 	struct unit_sizes s = { .in = 1 << 20 };	/* what is only hashed passes in such pieces */
+
+	if (p->importance)
+		s.importance = p->max_cols * sizeof(float);
 
 	for (size_t o = 0; o < p->n_outputs; o++)
 		for (size_t i = 0; i < p->out[o].n_tensors; i++)

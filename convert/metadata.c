@@ -138,7 +138,8 @@ static void copy_metadata(const struct plan *p, const struct plan_output *out, c
 
 		if (str_is(key, "general.alignment") || str_is(key, "general.file_type") ||
 		    str_is(key, "general.quantization_version") || has_prefix(key, "ingot.") ||
-		    has_prefix(key, "split.") || (o->name && str_is(key, "general.name")))
+		    has_prefix(key, "split.") || (p->importance && has_prefix(key, "quantize.imatrix.")) ||
+		    (o->name && str_is(key, "general.name")))
 			continue;
 		gguf_put_kv(w, &g->kv[i]);
 	}
@@ -215,6 +216,23 @@ static void put_origin(const struct plan *p, struct gguf_writer *w)
 	}
 }
 
+/* How values were encoded, where any were. */
+static void put_encoding(const struct plan *p, const struct plan_output *out, struct gguf_writer *w)
+{
+	bool encoded = false;
+
+	for (size_t i = 0; i < out->n_tensors; i++)
+		encoded |= out->tensors[i].encoded;
+	if (!encoded)
+		return;
+	gguf_put_str(w, "ingot.effort", p->effort == EFFORT_BEST ? STR("best") : STR("fast"));
+	if (!p->importance)
+		return;
+	gguf_put_str(w, "ingot.imatrix.name", z(p->importance->name));
+	gguf_put_array(w, "ingot.imatrix.sha256", GGUF_U8, p->importance->sha256, SHA256_BYTES);
+	importance_metadata(p->importance, w);
+}
+
 static enum status put_provenance(const struct plan *p, struct plan_output *out,
 				  const struct plan_options *o, struct gguf_writer *w, struct err *e)
 {
@@ -244,6 +262,7 @@ static enum status put_provenance(const struct plan *p, struct plan_output *out,
 	if (p->gguf)
 		put_origin(p, w);
 	gguf_put_str(w, "ingot.recipe", z(recipe));
+	put_encoding(p, out, w);
 	gguf_put_str(w, "ingot.tool", STR("ingot " INGOT_VERSION));
 	free(sizes);
 	free(recipe);

@@ -39,7 +39,7 @@ struct pipeline {
 static uint64_t worker_bytes(const struct unit_sizes *s)
 {
 	return s->in + s->out + OUTPUT_ALIGN + s->aux + 3 * AUX_TILE + TRANSFER_SCRATCH * sizeof(float) +
-	       (256 << 10);	/* stack and hash */
+	       s->importance + (256 << 10);	/* stack and hash */
 }
 
 /* How many of `wanted` workers fit; 0: not one. *bytes is what they take, or what one would. */
@@ -50,7 +50,8 @@ static unsigned fitting(const struct plan *p, const struct unit_sizes *s, uint64
 	uint64_t each = worker_bytes(s), n = wanted;
 
 	for (size_t i = 0; i < p->n_outputs; i++)
-		fixed += p->out[i].header.cap;
+		fixed += p->out[i].header.cap +
+			 (p->out[i].errors ? p->out[i].n_chunks * sizeof *p->out[i].errors : 0);
 	/* half the limit is for what is not counted here: headers, names, the libraries */
 	while (n > 1 && fixed + n * each > max_memory / 2)
 		n--;
@@ -176,8 +177,10 @@ static bool one_unit(struct pipeline *q, struct worker_buffers *b, size_t *last)
 		if (st != OK)
 			fail(q, &e);
 	}
-	if (st == OK && have)
+	if (st == OK && have) {
 		unit_hash(&u, &q->c, (uint32_t)s, b);
+		ledger_keep(&u, &q->c, (uint32_t)s, &b->errors);
+	}
 	sem_post(&q->computing);
 	if (st == OK && have) {
 		st = unit_write(&u, &q->c, (uint32_t)s, &e);
@@ -194,6 +197,7 @@ static void buffers_close(struct worker_buffers *b)
 	free(b->out);
 	free(b->aux);
 	free(b->scratch);
+	free(b->importance);
 	sha256_close(&b->hash);
 }
 
@@ -209,7 +213,8 @@ static enum status buffers_open(struct worker_buffers *b, const struct unit_size
 	b->in = mem_new((size_t)s->in, 1, "a worker's input", e);
 	b->aux = mem_new((size_t)s->aux + 3 * AUX_TILE, 1, "a worker's scales", e);
 	b->scratch = mem_new(TRANSFER_SCRATCH, sizeof *b->scratch, "a worker's numbers", e);
-	if (!b->in || !b->aux || !b->scratch)
+	b->importance = mem_new((size_t)s->importance, 1, "a worker's importance of columns", e);
+	if (!b->in || !b->aux || !b->scratch || !b->importance)
 		return e->status;
 	return sha256_open(&b->hash, e);
 }

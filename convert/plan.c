@@ -281,6 +281,29 @@ enum status plan_prepare(struct plan *p, const struct checkpoint *c, struct err 
 	return OK;
 }
 
+enum status plan_finish(struct plan *p, const struct vocab *v, const struct plan_options *o,
+			struct log *notes, struct err *e)
+{
+	enum status st = OK;
+
+	p->effort = o->effort;
+	p->importance = o->importance;
+	for (size_t i = 0; i < p->n_outputs; i++)
+		TRY(plan_choose_types(p, &p->out[i], o, notes, e));
+	if (p->importance)
+		TRY(plan_importance(p, notes, e));
+	for (size_t i = 0; i < p->n_outputs; i++)
+		TRY(layout_output(p, &p->out[i], v, o, e));
+	for (size_t i = 0; i < p->n_outputs && o->measure; i++)
+		if (!(p->out[i].errors = mem_new((size_t)p->out[i].n_chunks, sizeof *p->out[i].errors,
+						 "the report", e))) {
+			st = e->status;
+			goto out;
+		}
+out:
+	return st;
+}
+
 enum status plan_build(struct plan *p, const struct checkpoint *c, const struct arch *a,
 		       const struct vocab *v, const struct plan_options *o, struct log *problems,
 		       struct log *notes, struct err *e)
@@ -301,10 +324,7 @@ enum status plan_build(struct plan *p, const struct checkpoint *c, const struct 
 			     c->dir.path, problems->n_lines + problems->n_dropped - before);
 		goto out;
 	}
-	for (size_t i = 0; i < p->n_outputs; i++) {
-		TRY(plan_choose_types(p, &p->out[i], o, notes, e));
-		TRY(layout_output(p, &p->out[i], v, o, e));
-	}
+	TRY(plan_finish(p, v, o, notes, e));
 	TRY(order_feeds(p, e));
 out:
 	return st;
@@ -314,6 +334,7 @@ void plan_close(struct plan *p)
 {
 	for (size_t i = 0; i < PLAN_OUTPUTS; i++) {
 		free(p->out[i].tensors);
+		free(p->out[i].errors);
 		gguf_writer_close(&p->out[i].header);
 	}
 	for (size_t i = 0; p->shards && i < p->ckpt->n_shards; i++) {

@@ -132,8 +132,7 @@ enum status plan_build_gguf(struct plan *p, const struct gguf_source *s, const s
 		out->n_tensors++;
 		TRY(bind(p, &out->tensors[i], (uint32_t)i, e));
 	}
-	TRY(plan_choose_types(p, out, o, notes, e));
-	TRY(layout_output(p, out, NULL, o, e));
+	TRY(plan_finish(p, NULL, o, notes, e));
 out:
 	return st;
 }

@@ -21,9 +21,10 @@ enum status seal_follow_add(struct seal_follow *f, const struct gguf_source *s, 
  * stream, out a unit's result, aligned for direct writes. */
 struct worker_buffers {
 	uint8_t *in, *out, *aux;
-	float *scratch;
+	float *scratch, *importance;
 	uint64_t in_bytes;
 	struct sha256 hash;
+	struct error_sums errors;	/* of the unit under way */
 };
 /* A shard on its way past: everything before pos has been hashed. One thread at a time. */
 struct shard_stream {
@@ -44,6 +45,7 @@ struct unit {
 	uint64_t chunk;
 	struct unit_range range;
 	struct source_run run;		/* its elements and their scales */
+	struct encoding how;
 	uint8_t *to, *bytes;		/* in worker_buffers.out: of element e0, of the chunk */
 	bool held;			/* its source is in worker_buffers.in, not yet converted */
 };
@@ -70,6 +72,11 @@ enum status unit_piece(const struct unit *u, const struct conversion *c, uint32_
 /* Converts all of a unit that is held; nothing else. */
 enum status unit_convert(const struct unit *u, const struct conversion *c, uint32_t shard,
 			 struct worker_buffers *b, struct err *e) MUST_USE;
+/* ledger.c: what unit_piece converted, from element `at` of its tensor on; scratch as transfer's. */
+void ledger_add(struct error_sums *s, const struct source_run *run, enum dtype target, const uint8_t *blocks,
+		uint64_t at, float *scratch);
+/* Keeps the sums of a finished unit, for every tensor that takes it. */
+void ledger_keep(const struct unit *u, const struct conversion *c, uint32_t shard, const struct error_sums *s);
 /* The digest of a finished unit, into every header that has the chunk. */
 void unit_hash(const struct unit *u, const struct conversion *c, uint32_t shard, struct worker_buffers *b);
 enum status unit_write(const struct unit *u, const struct conversion *c, uint32_t shard, struct err *e) MUST_USE;

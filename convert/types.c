@@ -221,6 +221,7 @@ enum status plan_choose_types(struct plan *p, struct plan_output *out, const str
 
 		if (choose_type(p, t, o->recipe, &f, e) != OK || size_tensor(t, e) != OK)
 			return e->status;
+		t->encoded = is_block(t->type) && !transfer_is_exact(layout_of(p, t), t->type);
 		weigh(&f, p, t, o->recipe);
 	}
 	if (f.requantized.n && !o->allow_requantize)

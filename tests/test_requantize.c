@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "convert/convert.h"
+#include "format/imatrix.h"
 #include "tests/foreign.h"
 #include "tests/test.h"
 
@@ -178,6 +179,131 @@ static void blocks_across_chunks(void)
 		}
 }
 
+/* An importance matrix of two tensors; column c of matrix m: 1 + (7 c + 3 m) % 29, over one token. */
+static enum status columns(void *ctx, size_t tensor, uint64_t matrix, float *sums, float *count, struct err *e)
+{
+	const struct imatrix_tensor *list = ctx;
+
+	(void)e;
+	*count = 1;
+	for (uint64_t c = 0; c < list[tensor].cols; c++)
+		sums[c] = (float)(1 + (7 * c + 3 * matrix) % 29);
+	return OK;
+}
+
+static bool write_importance(const char *path, struct imatrix_tensor *list, size_t n)
+{
+	struct imatrix_head h = { .dataset = STR("a text"), .text_sha256 = STR("00"), .n_chunks = 3,
+				  .chunk_tokens = 512, .tensors = list, .n_tensors = n, .matrix = columns, .ctx = list };
+	struct err e;
+	bool ok = imatrix_write(path, true, &h, &e) == OK;
+
+	CHECKF(ok, "%s", e.msg);
+	return ok;
+}
+
+static enum status quantize_by(const char *imatrix, enum effort effort, struct log *notes, struct err *e)
+{
+	struct importance m;
+	struct recipe r = { 0 };
+	struct convert_result result = CONVERT_RESULT_NONE;
+	struct convert_options o = { .source = in, .out = out, .recipe = &r, .force = true, .importance = &m,
+				     .effort = effort, .run = { .threads = 2, .max_memory = 1ull << 30 } };
+	enum status st;
+
+	if (importance_open(&m, imatrix, e) != OK)
+		return e->status;
+	CHECK(recipe_add(&r, ".*=Q4_0", false, "test", e) == OK);
+	st = quantize_run(&result, &o, notes, e);
+	convert_close(&result);
+	recipe_close(&r);
+	importance_close(&m);
+	return st;
+}
+
+/* A tensor's blocks, each matrix under its own importance; without one (NULL), under none. */
+static void check_weighted(const struct opened *a, const struct opened *b, const char *name, bool weighted)
+{
+	const struct gguf_tensor *x, *y;
+	uint8_t *from, *to;
+
+	read_tensor(a, name, &from, &x);
+	read_tensor(b, name, &to, &y);
+	size_t cols = (size_t)x->shape[x->n_dims - 1], n = (size_t)x->bytes / 2;
+	size_t per_matrix = x->n_dims > 2 ? n / x->shape[0] : n;
+	uint8_t *made = malloc((size_t)y->bytes);
+	float *values = malloc(n * sizeof *values), weight[256];
+
+	codec_decode(x->dtype, from, n, values);
+	for (size_t e = 0; e < n; e += cols) {
+		for (size_t c = 0; c < cols; c++)
+			weight[c] = (float)(1 + (7 * c + 3 * (e / per_matrix)) % 29);
+		codec_encode(DT_Q4_0, values + e, weighted ? weight : NULL, cols, EFFORT_BEST, made + e / 32 * 18);
+	}
+	CHECKF(y->dtype == DT_Q4_0 && memcmp(made, to, (size_t)y->bytes) == 0, "%s", name);
+	free(from);
+	free(to);
+	free(made);
+	free(values);
+}
+
+static void importance_of_columns_is_used(void)
+{
+	struct imatrix_tensor list[] = { { "blk.0.attn_q.weight", 1, 256 }, { "blk.0.ffn_down_exps.weight", 4, 96 } };
+	char path[120];
+	struct opened a, b;
+	struct log notes = { 0 };
+	struct err e;
+	struct str s;
+	uint64_t v;
+
+	snprintf(path, sizeof path, "%s/imatrix", dir);
+	CHECK(foreign_write(in, foreign_tensors, N_FOREIGN, NULL) && write_importance(path, list, 2));
+	CHECKF(quantize_by(path, EFFORT_BEST, &notes, &e) == OK, "%s", e.msg);
+	CHECKF(strstr(notes.text, "imatrix: has no entry for 4 of the 6 tensors that are encoded (token_embd.weight"),
+	       "%s", notes.text);
+	if (!open_gguf(&a, in) || !open_gguf(&b, out))
+		return;
+	check_weighted(&a, &b, "blk.0.attn_q.weight", true);
+	check_weighted(&a, &b, "blk.0.ffn_down_exps.weight", true);
+	check_weighted(&a, &b, "blk.0.ffn_gate_exps.weight", false);
+	CHECK(gguf_str(&b.g, "ingot.effort", &s) && str_is(s, "best"));
+	CHECK(gguf_str(&b.g, "ingot.imatrix.name", &s) && str_is(s, "imatrix"));
+	CHECK(gguf_str(&b.g, "quantize.imatrix.file", &s) && str_is(s, "imatrix"));
+	CHECK(gguf_str(&b.g, "quantize.imatrix.dataset", &s) && str_is(s, "a text"));
+	CHECK(gguf_u64(&b.g, "quantize.imatrix.entries_count", &v) && v == 2);
+	CHECK(gguf_u64(&b.g, "quantize.imatrix.chunks_count", &v) && v == 3);
+	const struct gguf_kv *kv = gguf_find(&b.g, "ingot.imatrix.sha256");
+	CHECK(kv && kv->count == SHA256_BYTES);
+	close_gguf(&a);
+	close_gguf(&b);
+	log_close(&notes);
+}
+
+/* Of another model: columns, experts, or every name are others. Nothing is written. */
+static void importance_of_another_model(void)
+{
+	struct imatrix_tensor cols = { "blk.0.attn_q.weight", 1, 128 }, experts = { "blk.0.ffn_down_exps.weight", 8, 96 },
+			      name = { "blk.7.attn_q.weight", 1, 256 };
+	struct imatrix_tensor *cases[] = { &cols, &experts, &name };
+	static const char *const says[] = { "256", "8", "made for another model" };
+	char path[120];
+
+	snprintf(path, sizeof path, "%s/imatrix", dir);
+	for (int i = 0; i < 3; i++) {
+		struct log notes = { 0 };
+		struct err e = { 0 };
+
+		unlink(out);
+		CHECK(write_importance(path, cases[i], 1));
+		CHECK(quantize_by(path, EFFORT_FAST, &notes, &e) == ERR_MISMATCH);
+		CHECKF(strstr(e.msg, says[i]), "%s", e.msg);
+		CHECK(access(out, F_OK) != 0);
+		log_close(&notes);
+	}
+	unlink(path);
+}
+
 int main(void)
 {
 	char path[100];
@@ -189,6 +315,8 @@ int main(void)
 	RUN(keys_are_copied);
 	RUN(types_follow_name_and_shape);
 	RUN(blocks_across_chunks);
+	RUN(importance_of_columns_is_used);
+	RUN(importance_of_another_model);
 	for (const char *p = "in\0out\0k\0f\0q\0"; *p; p += strlen(p) + 1) {
 		snprintf(path, sizeof path, "%s/%s", dir, p);
 		unlink(path);

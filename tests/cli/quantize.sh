@@ -43,6 +43,16 @@ says 'a rule of the user' "rule 'ffn_=Q6_K': rows of tensor blk.0.ffn_down_exps.
 exits 'what steers stays' 0 "$INGOT" quantize in.gguf -o x.gguf --tensor-type attn_odd=KEEP --tensor-type '.*=Q8_0'
 says 'what steers stays' '9 tensors that a rule names keep their type.*position_embd.weight is the first'
 
+# effort
+printf '.*=IQ4_XS\n' >./r
+exits 'the best effort' 0 "$INGOT" quantize in.gguf -o best.gguf --recipe ./r --effort best -q
+exits 'by three threads' 0 "$INGOT" quantize in.gguf -o best3.gguf --recipe ./r --effort best -q -t 3
+same 'by three threads' best.gguf best3.gguf
+check 'the best effort shows' sh -c '! cmp -s best.gguf IQ4_XS.gguf'
+exits 'convert knows it' 0 "$INGOT" convert "$SAMPLE" -o best4.gguf --no-mtp --tensor-type attn_q_a=Q4_K --effort best
+exits 'no such effort' 2 "$INGOT" quantize in.gguf -o x1.gguf --recipe q8 --effort most
+exits 'no such matrix' 4 "$INGOT" quantize in.gguf -o x1.gguf --recipe q8 --imatrix nowhere
+
 # sizes that make no sense
 exits 'larger' 0 "$INGOT" quantize in.gguf -o big.gguf --tensor-type 'attn_q\.weight=F32'
 says 'larger' '1 tensors become larger than their source, with the same values: blk.0.attn_q.weight as F32'
