@@ -9,6 +9,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "convert/plan.h"
+
 /* ---- which values ---- */
 
 /* The matrices of a tensor lie one after the other, each row cut into runs; all runs are counted. */
@@ -120,20 +122,20 @@ static void try_type(struct hand *h, enum dtype type, const float *importance, s
 }
 
 /* The importance of all columns of one matrix, or NULL. */
-static enum status find_importance(struct hand *h, const struct plan_tensor *t, uint64_t matrix, uint64_t n_matrices,
+static enum status find_importance(struct hand *h, const struct plan_tensor *t, uint64_t matrix,
 				   const float **importance)
 {
-	uint64_t cols = t->want.shape[t->want.n_dims - 1];
 	void *p = h->importance;
 	bool found;
 	enum status st = OK;
 
 	*importance = NULL;
-	if (!h->s->o->imatrix)
+	if (!h->s->o->importance)
 		return OK;
-	TRY(mem_grow(&p, &h->importance_cap, (size_t)cols, sizeof(float), "importance", &h->err));
+	TRY(mem_grow(&p, &h->importance_cap, (size_t)t->want.shape[t->want.n_dims - 1], sizeof(float), "importance",
+		     &h->err));
 	h->importance = p;
-	TRY(imatrix_read(h->s->o->imatrix, t->want.name, matrix, n_matrices, cols, h->importance, &found, &h->err));
+	TRY(importance_read(h->s->o->importance, t, matrix, h->importance, &found, &h->err));
 	if (found)
 		*importance = h->importance;
 out:
@@ -151,7 +153,7 @@ static enum status do_run(struct hand *h, const struct measure_job *j, const str
 	enum status st;
 
 	TRY(read_run(h, m, e0, e1));
-	TRY(find_importance(h, t, matrix / t->parts, x->n_matrices / t->parts, &importance));
+	TRY(find_importance(h, t, matrix / t->parts, &importance));
 	if (importance)
 		importance += matrix % t->parts * m->l.cols + col;
 	for (size_t k = 0; k < j->n_types; k++)

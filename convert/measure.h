@@ -11,7 +11,6 @@
 #define CONVERT_MEASURE_H
 
 #include "convert/convert.h"
-#include "format/imatrix.h"
 #include "quantize/error.h"
 
 enum { MEASURE_RUN = 1024, MEASURE_RUNS = 16, MEASURE_EXPERT_RUNS = 32 };
@@ -29,7 +28,7 @@ struct measure_job {
 };
 struct measure_options {
 	enum effort effort;
-	const struct imatrix *imatrix;	/* NULL: equal importance */
+	const struct importance *importance;	/* NULL: columns count alike */
 	unsigned threads;
 	volatile int *stop;
 };

@@ -213,6 +213,25 @@ char *recipe_text(const struct recipe *r, struct err *e)
 	return text;
 }
 
+enum status recipe_write(const struct recipe *r, const char *path, bool force, struct err *e)
+{
+	struct output out = OUTPUT_NONE;
+	char *text = recipe_text(r, e);
+	size_t n = text ? strlen(text) : 0;
+	enum status st;
+
+	if (!text)
+		return e->status;
+	text[n++] = '\n';	/* in the terminator's place: it is counted */
+	TRY(output_open(&out, path, n, force, e));
+	TRY(output_write(&out, text, n, 0, e));
+	TRY(output_commit(&out, e));
+out:
+	output_abandon(&out);
+	free(text);
+	return st;
+}
+
 void recipe_close(struct recipe *r)
 {
 	for (size_t i = 0; i < r->n; i++) {

@@ -24,18 +24,13 @@ enum status target_choose(struct choice_item *items, size_t n, uint64_t budget, 
 
 /* ---- a plan's types --------------------------------------------------------------------------*/
 
-struct target {
-	struct recipe recipe;		/* the user's rules, then a line for every tensor that was free */
-	size_t n_free;			/* tensors */
-	uint64_t least;			/* bytes of the smallest file there is */
-	double loss;			/* predicted, of the chosen types */
-};
 /* Chooses types of p's first output so that its file has at most size bytes, and lays the plan out anew.
  * What a user's rule in o->recipe names keeps its type, and so does FP4, which nothing smaller holds. The
  * sidecar's own matrices become Q8_0. t is to be closed whatever is returned. ERR_USAGE, naming the
- * least size, where it cannot be done. */
+ * least size, where it cannot be done. notes: what the importance matrix lacks. */
 enum status target_fit(struct target *t, struct plan *p, uint64_t size, const struct vocab *v,
-		       const struct plan_options *o, const struct measure_options *m, struct err *e) MUST_USE;
+		       const struct plan_options *o, const struct measure_options *m, struct log *notes,
+		       struct err *e) MUST_USE;
 void target_close(struct target *t);
 
 #endif
