@@ -38,7 +38,7 @@ static void print_plan(const struct cli *c, const struct convert_result *r)
 		const struct plan_output *out = &r->plan.out[o];
 
 		plan_print_tensors(to, out, r->expected[o]);
-		plan_print_roles(to, &r->plan, out, r->expected[o]);
+		plan_print_roles(to, out, r->expected[o]);
 		fprintf(to, "%s: %zu tensors, %llu bytes in %llu chunks\n", cli_escz(r->paths[o]), out->n_tensors,
 			(unsigned long long)out->file_size, (unsigned long long)out->n_chunks);
 		need += out->file_size;
@@ -73,7 +73,7 @@ static cJSON *output_json(const struct plan_output *out, const char *path, const
 		cJSON_AddNumberToObject(x, "offset", (double)t->off);
 		cJSON_AddNumberToObject(x, "bytes", (double)t->bytes);
 		if (expected)
-			plan_tensor_json(x, t->encoded ? &expected[i] : NULL);
+			plan_tensor_json(x, &expected[i]);
 		cJSON_AddItemToArray(list, x);
 	}
 	plan_roles_json(o, out, expected);

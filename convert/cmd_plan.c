@@ -40,17 +40,17 @@ void plan_print_tensors(FILE *to, const struct plan_output *out, const struct me
 
 		fprintf(to, "%-40s %-5s -> %-6s %14llu  ", cli_escz(t->want.name), source_type_name(t),
 			dtype_info(t->type)->name, (unsigned long long)t->bytes);
-		if (!expected || !t->encoded)
-			fputs(t->encoded ? "unknown\n" : "none\n", to);
-		else
+		if (expected[i].sums.n)
 			fprintf(to, "%.5f\n", measured_relative(&expected[i]));
+		else
+			fputs("none\n", to);
 	}
 }
 
 /* ---- by role ----------------------------------------------------------------------------------*/
 
 /* dd and xx: of whole tensors, as their samples are. */
-struct role_sum { const char *name; size_t n; uint64_t source_bytes, bytes, elements; double dd, xx; bool encoded; };
+struct role_sum { const char *name; size_t n; uint64_t source_bytes, bytes, elements; double dd, xx; bool sampled; };
 
 static struct role_sum *sum_roles(const struct plan_output *out, const struct measured *expected, size_t *n)
 {
@@ -69,12 +69,12 @@ static struct role_sum *sum_roles(const struct plan_output *out, const struct me
 		v[k].source_bytes += t->source_bytes;
 		v[k].bytes += t->bytes;
 		v[k].elements += elements(t);
-		v[k].encoded |= t->encoded;
-		if (t->encoded && expected && expected[i].sums.n) {
+		if (expected && expected[i].sums.n) {
 			double scale = (double)elements(t) / (double)expected[i].sums.n;
 
 			v[k].dd += scale * expected[i].dd;
 			v[k].xx += scale * expected[i].xx;
+			v[k].sampled = true;
 		}
 	}
 	return v;
@@ -85,28 +85,27 @@ static double relative_of(const struct role_sum *r)
 	return r->dd > 0 ? sqrt(r->dd / r->xx) : 0;
 }
 
-static uint64_t most_values(const struct plan *p, const struct plan_output *out)
+static uint64_t most_values(const struct plan_output *out, const struct measured *expected)
 {
 	uint64_t most = 0;
 
 	for (size_t i = 0; i < out->n_tensors; i++)
-		if (out->tensors[i].encoded && measure_values(p, &out->tensors[i]) > most)
-			most = measure_values(p, &out->tensors[i]);
+		most = expected[i].sums.n > most ? expected[i].sums.n : most;
 	return most;
 }
 
-void plan_print_roles(FILE *to, const struct plan *p, const struct plan_output *out, const struct measured *expected)
+void plan_print_roles(FILE *to, const struct plan_output *out, const struct measured *expected)
 {
 	size_t n;
 	struct role_sum *v = sum_roles(out, expected, &n);
-	uint64_t sample = most_values(p, out);
+	uint64_t sample = most_values(out, expected);
 
 	fprintf(to, "%-34s %7s %16s %16s %7s  %s\n", "role", "tensors", "bytes of source", "bytes", "bits", "relative error");
 	for (size_t k = 0; v && k < n; k++) {
 		fprintf(to, "%-34s %7zu %16llu %16llu %7.4f  ", cli_escz(v[k].name), v[k].n,
 			(unsigned long long)v[k].source_bytes, (unsigned long long)v[k].bytes,
 			v[k].elements ? 8 * (double)v[k].bytes / (double)v[k].elements : 0);
-		if (v[k].encoded)
+		if (v[k].sampled)
 			fprintf(to, "%.5f\n", relative_of(&v[k]));
 		else
 			fputs("none\n", to);
@@ -121,9 +120,8 @@ void plan_print_roles(FILE *to, const struct plan *p, const struct plan_output *
 
 void plan_tensor_json(cJSON *o, const struct measured *m)
 {
-	cJSON_AddNumberToObject(o, "expected_relative_error", m ? measured_relative(m) : 0);
-	if (m)
-		cJSON_AddNumberToObject(o, "sampled_values", (double)m->sums.n);
+	cJSON_AddNumberToObject(o, "expected_relative_error", measured_relative(m));
+	cJSON_AddNumberToObject(o, "sampled_values", (double)m->sums.n);
 }
 
 void plan_roles_json(cJSON *o, const struct plan_output *out, const struct measured *expected)

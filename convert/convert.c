@@ -261,7 +261,7 @@ out:
 	return st;
 }
 
-/* What a dry run says of errors: every tensor that will be encoded with loss, in its type. */
+/* What a dry run says of errors: every tensor that will lose something, in its type. */
 static enum status expect(struct convert_result *r, const struct convert_options *o, struct err *e)
 {
 	const struct measure_options mo = measure_options_of(o);
@@ -274,7 +274,7 @@ static enum status expect(struct convert_result *r, const struct convert_options
 
 		r->expected[i] = mem_new(out->n_tensors, sizeof *r->expected[i], "expected errors", e);
 		for (size_t k = 0; jobs && r->expected[i] && k < out->n_tensors; k++)
-			if (out->tensors[k].encoded)
+			if (!transfer_is_exact(&r->plan.matrices[out->tensors[k].first_matrix].l, out->tensors[k].type))
 				jobs[n++] = (struct measure_job){ &out->tensors[k], &out->tensors[k].type, 1,
 								  &r->expected[i][k] };
 		st = jobs && r->expected[i] ? measure_run(&r->plan, jobs, n, &mo, e) : e->status;
@@ -302,7 +302,12 @@ static enum status carry_out(struct convert_result *r, const struct convert_opti
 	TRY(refuse_inputs(r, e));
 	if (o->write_recipe)
 		TRY(recipe_write(o->target_size ? &r->target.recipe : o->recipe, o->write_recipe, o->force, e));
-	TRY(o->dry_run ? expect(r, o, e) : write_outputs(r, o, e));
+	if (o->dry_run) {
+		TRY(expect(r, o, e));
+		goto out;
+	}
+	TRY(write_outputs(r, o, e));
+	ledger_note_fp4(&r->plan, notes);
 out:
 	return st;
 }

@@ -83,6 +83,7 @@ struct plan_tensor {
 	enum source_kind source_kind;
 	enum dtype source_type;
 	bool encoded, weighted;		/* with loss; under an importance of columns */
+	bool fp4, measured;		/* FP4 of the source encoded with loss; errors are kept */
 	uint64_t source_bytes;		/* weights and scales */
 	uint64_t off, bytes;		/* in the output file */
 	struct seal_layout chunks;
@@ -95,7 +96,7 @@ struct plan_output {
 	size_t n_tensors;
 	uint64_t n_chunks, file_size;
 	struct gguf_writer header;	/* complete but for the digests */
-	struct error_sums *errors;	/* owned; one a chunk, where a report was asked for */
+	struct error_sums *errors;	/* owned; one a chunk, where any tensor is measured */
 	size_t chunk_sha256_at, root_at, source_sha256_at, header_sha256_at, signature_at;
 };
 /* One matrix of one output tensor, fed by one run of bytes of one shard. */
@@ -178,6 +179,8 @@ struct unit_sizes plan_unit_sizes(const struct plan *p, bool held);
  * nothing was measured: no report was asked for, or its values are no numbers that can be decoded. */
 struct error_sums ledger_tensor(const struct plan_output *out, const struct plan_tensor *t);
 bool ledger_can_read(const struct plan *p, const struct plan_tensor *t);
+/* What it cost to encode FP4 weights anew, in a line of notes, if any were. */
+void ledger_note_fp4(const struct plan *p, struct log *notes);
 
 /* ---- aux.c: tensors that are read apart from the stream ---------------------------------------*/
 

@@ -64,7 +64,10 @@ static enum status open_file(struct checkpoint *c, const char *path, const char 
 		st = err_errno(e, "%s: cannot follow the link", path);
 		goto out;
 	}
-	st = open_below(c, real ? real : path, digests_file, notes, e);
+	TRY(open_below(c, real ? real : path, digests_file, notes, e));
+	free(c->files[0].file.path);	/* messages say what was given */
+	if (!(c->files[0].file.path = mem_strdup(path, e)))
+		st = ERR_NOMEM;
 out:
 	source_dir_close(&d);
 	free(real);
@@ -139,6 +142,8 @@ static enum status judge(struct gguf_source *s, bool unverified, struct log *not
 		log_add(notes, "%s; taken as unsealed by --allow-unverified", ignored.msg);
 	if (s->sealed && f->anchor == ANCHOR_NONE)
 		f->anchor = ANCHOR_SEAL;
+	if (f->stale)
+		log_add(notes, "%s: the download's record is older than the file, so it does not count", f->file.path);
 	if (f->anchor == ANCHOR_NONE)
 		log_add(notes, "%s: neither a seal nor a digest vouches for it; the output records its SHA-256",
 			f->file.path);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ledger.c - how far each tensor's values moved, where a report was asked for: taken from the unit at
- * hand, its source decoded beside what was written.
+ * ledger.c - how far a tensor's values moved, where a report was asked for or FP4 is encoded anew: taken
+ * from the unit at hand, its source decoded beside what was written.
  *
  * A chunk's sums are kept by its number and merged in that order, so the figures do not depend on who
  * converted what. A block that a chunk's boundary cuts is counted once, with the chunk that it begins in.
@@ -56,6 +56,24 @@ void ledger_keep(const struct unit *u, const struct conversion *c, uint32_t shar
 		if (out->errors)
 			out->errors[t->first_chunk + f[i].matrix * t->chunks.per_matrix + u->chunk] = *s;
 	}
+}
+
+void ledger_note_fp4(const struct plan *p, struct log *notes)
+{
+	struct error_sums all = { 0 };
+	size_t n = 0;
+
+	for (size_t o = 0; o < p->n_outputs; o++)
+		for (size_t i = 0; i < p->out[o].n_tensors; i++)
+			if (p->out[o].tensors[i].fp4) {
+				struct error_sums s = ledger_tensor(&p->out[o], &p->out[o].tensors[i]);
+
+				error_merge(&all, &s);
+				n++;
+			}
+	if (n)
+		log_add(notes, "FP4 weights of %zu tensors were encoded anew: relative error %.4f (RMS %.3g), where KEEP "
+			"would have none", n, error_relative(&all), error_rms(&all));
 }
 
 struct error_sums ledger_tensor(const struct plan_output *out, const struct plan_tensor *t)

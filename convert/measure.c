@@ -27,13 +27,6 @@ static struct extent extent_of(const struct plan *p, const struct plan_tensor *t
 	return x;
 }
 
-uint64_t measure_values(const struct plan *p, const struct plan_tensor *t)
-{
-	struct extent x = extent_of(p, t);
-
-	return x.picked * u64_min(p->matrices[t->first_matrix].l.cols, MEASURE_RUN);
-}
-
 /* One in each of `picked` equal stretches, at a place in it that repeats nothing of the shape. */
 static uint64_t pick(const struct extent *x, uint64_t k)
 {

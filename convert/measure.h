@@ -37,7 +37,5 @@ enum status measure_run(const struct plan *p, const struct measure_job *jobs, si
 			const struct measure_options *o, struct err *e) MUST_USE;
 /* Expected relative error: with importance, of the product with inputs like the calibration text's. */
 double measured_relative(const struct measured *m);
-/* Values of tensor t that are read. */
-uint64_t measure_values(const struct plan *p, const struct plan_tensor *t);
 
 #endif

@@ -281,6 +281,17 @@ enum status plan_prepare(struct plan *p, const struct checkpoint *c, struct err 
 	return OK;
 }
 
+static enum status room_for_errors(struct plan_output *out, struct err *e)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < out->n_tensors; i++)
+		any |= out->tensors[i].measured;
+	if (any)
+		out->errors = mem_new((size_t)out->n_chunks, sizeof *out->errors, "the report", e);
+	return any && !out->errors ? e->status : OK;
+}
+
 enum status plan_finish(struct plan *p, const struct vocab *v, const struct plan_options *o,
 			struct log *notes, struct err *e)
 {
@@ -294,12 +305,8 @@ enum status plan_finish(struct plan *p, const struct vocab *v, const struct plan
 		TRY(plan_importance(p, notes, e));
 	for (size_t i = 0; i < p->n_outputs; i++)
 		TRY(layout_output(p, &p->out[i], v, o, e));
-	for (size_t i = 0; i < p->n_outputs && o->measure; i++)
-		if (!(p->out[i].errors = mem_new((size_t)p->out[i].n_chunks, sizeof *p->out[i].errors,
-						 "the report", e))) {
-			st = e->status;
-			goto out;
-		}
+	for (size_t i = 0; i < p->n_outputs; i++)
+		TRY(room_for_errors(&p->out[i], e));
 out:
 	return st;
 }

@@ -148,7 +148,7 @@ static enum status size_tensor(struct plan_tensor *t, struct err *e)
 }
 
 /* What the choice costs, now that sizes are known. */
-static void weigh(struct findings *f, const struct plan *p, const struct plan_tensor *t,
+static void weigh(struct findings *f, const struct plan *p, struct plan_tensor *t,
 		  const struct recipe *recipe)
 {
 	const struct source_layout *l = layout_of(p, t);
@@ -164,6 +164,7 @@ static void weigh(struct findings *f, const struct plan *p, const struct plan_te
 		return;
 	}
 	if (is_fp4(l)) {
+		t->fp4 = t->measured = true;
 		note(&f->fp4, t);
 		f->fp4_before += t->source_bytes;
 		f->fp4_after += t->bytes;
@@ -221,6 +222,8 @@ enum status plan_choose_types(struct plan *p, struct plan_output *out, const str
 
 		if (choose_type(p, t, o->recipe, &f, e) != OK || size_tensor(t, e) != OK)
 			return e->status;
+		t->fp4 = false;
+		t->measured = o->measure && ledger_can_read(p, t);
 		t->encoded = is_block(t->type) && !transfer_is_exact(layout_of(p, t), t->type);
 		weigh(&f, p, t, o->recipe);
 	}

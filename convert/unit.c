@@ -120,7 +120,7 @@ static enum status single_piece(const struct unit *u, const struct conversion *c
 
 	if (f.kind != FAULT_NONE)
 		return report(&f, c, p->m, p->t->type, e);
-	if (p->out->errors && e1 > u->range.own && ledger_can_read(c->p, p->t))
+	if (p->t->measured && e1 > u->range.own)
 		measure(u, p, &part, to, b);
 	return OK;
 }
@@ -145,7 +145,7 @@ static enum status joined_rows(const struct unit *u, const struct conversion *c,
 
 		if (f.kind != FAULT_NONE)
 			return report(&f, c, m, p->t->type, e);
-		if (p->out->errors && 2 * row * cols >= u->range.own)
+		if (p->t->measured && 2 * row * cols >= u->range.own)
 			ledger_add(&b->errors, &one, p->t->type, to + (2 * (row - row0) + k) * half,
 				   (2 * row + k) * cols, b->scratch);
 	}

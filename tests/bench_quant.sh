@@ -20,30 +20,44 @@ relative() {
 		sed -n "s/.*\"b\":\"$1\".*\"values\":\([0-9]*\),\"rms\":\([^,]*\),\"relative\":\([^,]*\),.*/\1 \2 \3/p" |
 		awk '$3 > 0 { d = $1 * $2 * $2; dd += d; xx += d / ($3 * $3) } END { printf "%.4f", xx ? sqrt(dd / xx) : 0 }'
 }
-# row LABEL BITS SOURCE TEXT TYPE CONVERT-OPTIONS...: one line of a table
-row() {
-	local label=$1 bpw=$2 source=$3 words=$4 type=$5
-	shift 5
+measure() {	# SOURCE TEXT CONVERT-OPTIONS...: leaves the file, its divergence and its error
+	local source=$1 words=$2
+	shift 2
 	"$bin" convert "$source" -o "$dir/q.gguf" --no-mtp --allow-unverified --force -q "$@" >/dev/null
 	"$bin" compare "$source" "$dir/q.gguf" --json "$dir/c.json" -q >/dev/null
 	"$bin" perplexity "$dir/q.gguf" -f "$words" --chunks "$chunks" --reference "$source" --json "$dir/p.json" -q >/dev/null
-	printf '| %s | %s | %s | %s | %.6f | %.5f |\n' "$label" "$bpw" "$(stat -c %s "$dir/q.gguf")" "$(relative "$type")" \
-		"$(figure kl_divergence)" "$(figure ppl_ratio)"
 }
-title() { printf '\n%s\n\n| %s | bits | file, bytes | relative error | KL divergence | perplexity ratio |\n' "$1" "$2"
-	 printf '| --- | --- | --- | --- | --- | --- |\n'; }
+row() {		# TYPE SOURCE TEXT CONVERT-OPTIONS...: the error is that of the tensors that became the type
+	local type=$1
+	shift
+	measure "$@"
+	printf '| %s | %s | %s | %.6f | %.5f |\n' "$type" "${bits[$type]}" "$(relative "$type")" "$(figure kl_divergence)" \
+		"$(figure ppl_ratio)"
+}
+recipe_row() {	# LABEL SOURCE TEXT CONVERT-OPTIONS...
+	local label=$1
+	shift
+	measure "$@"
+	printf '| %s | %s | %.6f | %.5f |\n' "$label" "$(stat -c %s "$dir/q.gguf")" "$(figure kl_divergence)" "$(figure ppl_ratio)"
+}
+types_table() { printf '\n%s\n\n| type | bits | relative error | KL divergence | perplexity ratio |\n| --- | --- | --- | --- | --- |\n' "$1"; }
+recipes_table() {	# TITLE SOURCE
+	printf '\n%s\n\n| recipe | bytes | KL divergence | perplexity ratio |\n| --- | --- | --- | --- |\n' "$1"
+	for r in lossless q8 q4; do recipe_row "$r" "$2" $text --recipe $r; done
+	local size=$(stat -c %s "$dir/q.gguf")		# of q4
+	recipe_row "--target-size, that of q4" "$2" $text --target-size "$size"
+	recipe_row "--target-size, 9/10 of it" "$2" $text --target-size $((size * 9 / 10))
+}
 
 "$tools/tests/tool_experts" samples/v4-tiny "$dir/soft"
-"$tools/samples/make_checkpoint" "$dir/large" --base --n-embd 2048 --n-vocab 2048 --n-ff-exp 2048 --layers 2 \
-	--n-hash 1 --heldout "$dir/heldout.txt" >/dev/null
+"$tools/samples/make_checkpoint" "$dir/large" --base --n-embd 2048 --n-vocab 2048 --n-ff-exp 2048 --layers 1 \
+	--n-expert 4 --n-hash 1 --gain 1 --heldout "$dir/heldout.txt" >/dev/null
 
-title 'Sample, experts spread to 16 bits: gate and up experts' type
-for t in $types; do row $t "${bits[$t]}" "$dir/soft" $text $t --tensor-type "ffn_(gate|up)_exps=$t"; done
-title 'Sample: every other matrix with rows of 256' type
-for t in $types; do row $t "${bits[$t]}" samples/v4-tiny $text $t --tensor-type "_exps=KEEP" --tensor-type ".*=$t|KEEP"; done
-title 'Rows of 2048, FP8 experts' type
-for t in $types; do row $t "${bits[$t]}" "$dir/large" "$dir/heldout.txt" $t --tensor-type "_exps=$t"; done
-title 'Recipes, sample' recipe
-for r in lossless q8 q4; do row $r '' samples/v4-tiny $text Q8_0 --recipe $r; done
-title 'Recipes, sample with experts spread to 16 bits' recipe
-for r in lossless q8 q4; do row $r '' "$dir/soft" $text Q8_0 --recipe $r; done
+recipes_table 'Sample, FP4 experts' samples/v4-tiny
+recipes_table 'Sample, experts spread to 16 bits' "$dir/soft"
+types_table 'Sample: every matrix with rows of 256 but the experts'
+for t in $types; do row $t samples/v4-tiny $text --tensor-type "_exps=KEEP" --tensor-type ".*=$t|KEEP"; done
+types_table 'Sample, experts spread to 16 bits: gate and up experts'
+for t in $types; do row $t "$dir/soft" $text --tensor-type "ffn_(gate|up)_exps=$t"; done
+types_table 'Rows of 2048, FP8 experts: all experts'
+for t in $types; do row $t "$dir/large" "$dir/heldout.txt" --tensor-type "_exps=$t"; done

@@ -95,6 +95,8 @@ static inline void foreign_put(struct gguf_writer *w, const char *key, enum gguf
 	gguf_put_kv(w, &kv);
 }
 
+static uint64_t foreign_parts = 1;	/* what split.count says */
+
 static inline void foreign_keys(struct gguf_writer *w)
 {
 	gguf_put_str(w, "general.architecture", STR("llama"));
@@ -110,6 +112,7 @@ static inline void foreign_keys(struct gguf_writer *w)
 	foreign_put(w, "odd.i64", GGUF_I64, UINT64_MAX, 8);
 	foreign_put(w, "odd.f64", GGUF_F64, 0x7FF8000000000001, 8);	/* a NaN with a payload */
 	foreign_put(w, "odd key, with a space!", GGUF_BOOL, 1, 1);
+	foreign_put(w, "split.count", GGUF_U16, foreign_parts, 2);
 	gguf_put_str(w, "odd.str", STR("a\0b\xFF"));
 	gguf_put_array(w, "odd.empty", GGUF_I16, NULL, 0);
 	gguf_put_array(w, "odd.bools", GGUF_BOOL, "\1\0\1", 3);

@@ -80,7 +80,7 @@ static void keys_are_copied(void)
 		const struct gguf_kv *x = &a.g.kv[i], *y = &b.g.kv[k];
 
 		if (str_is(x->key, "general.alignment") || str_is(x->key, "general.file_type") ||
-		    str_is(x->key, "ingot.recipe"))
+		    str_is(x->key, "ingot.recipe") || str_is(x->key, "split.count"))
 			continue;
 		CHECKF(str_eq(x->key, y->key) && x->type == y->type && x->elem == y->elem && x->count == y->count &&
 		       x->data_bytes == y->data_bytes && memcmp(x->data, y->data, x->data_bytes) == 0, "%.*s",
@@ -93,6 +93,17 @@ static void keys_are_copied(void)
 	CHECK(b.g.alignment == 32 && !gguf_find(&b.g, "general.alignment"));
 	close_gguf(&a);
 	close_gguf(&b);
+}
+
+static void a_part_of_a_split_file_is_refused(void)
+{
+	struct err e = { 0 };
+
+	foreign_parts = 3;
+	CHECK(foreign_write(in, foreign_tensors, N_FOREIGN, NULL));
+	CHECK(quantize(in, out, ".*=Q4_K", 1, &e) == ERR_UNSUPPORTED);
+	CHECKF(strstr(e.msg, "one of 3 parts"), "%s", e.msg);
+	foreign_parts = 1;
 }
 
 /* What steers stays to the bit; products' weights take the type, or one whose blocks fit. */
@@ -177,6 +188,64 @@ static void blocks_across_chunks(void)
 			close_gguf(&a);
 			close_gguf(&b);
 		}
+}
+
+static struct error_sums measured(const char *rule, unsigned threads)
+{
+	struct recipe r = { 0 };
+	struct convert_result result;
+	struct log notes = { 0 };
+	struct convert_options o = { .source = in, .out = out, .recipe = &r, .force = true, .measure = true,
+				     .run = { .threads = threads, .max_memory = 1ull << 30 } };
+	struct error_sums s = { 0 };
+	struct err e;
+
+	CHECK(recipe_add(&r, rule, false, "test", &e) == OK);
+	CHECK(quantize_run(&result, &o, &notes, &e) == OK);
+	for (size_t i = 0; i < result.plan.out[0].n_tensors; i++) {
+		struct error_sums one = ledger_tensor(&result.plan.out[0], &result.plan.out[0].tensors[i]);
+
+		error_merge(&s, &one);
+	}
+	convert_close(&result);
+	recipe_close(&r);
+	log_close(&notes);
+	return s;
+}
+
+/* The figures of the report are those of the two files: each value once, wherever chunks cut blocks, and
+ * the same for any number of threads. */
+static void errors_are_those_of_the_files(void)
+{
+	enum { N = 2300 * 2304 };
+	static const struct foreign_tensor big[] = { { "blk.0.ffn_up.weight", DT_F16, 2, { 2300, 2304 } } };
+	struct error_sums s, again, want = { 0 };
+	struct opened a, b;
+	const struct gguf_tensor *x, *y;
+	uint8_t *from, *to;
+	float *v = malloc(N * sizeof *v), *w = malloc(N * sizeof *w);
+
+	CHECK(foreign_write(in, big, 1, NULL));
+	s = measured(".*=Q6_K", 1);
+	again = measured(".*=Q6_K", 4);
+	CHECK(memcmp(&s, &again, sizeof s) == 0);
+	if (!open_gguf(&a, in) || !open_gguf(&b, out))
+		return;
+	read_tensor(&a, big[0].name, &from, &x);
+	read_tensor(&b, big[0].name, &to, &y);
+	codec_decode(x->dtype, from, N, v);
+	codec_decode(y->dtype, to, N, w);
+	error_add(&want, v, w, N, 256, 0);
+	CHECK(s.n == N && s.max == want.max && s.max_at == want.max_at);
+	CHECK(s.worst == want.worst && s.worst_at == want.worst_at);
+	CHECK(fabs(s.dd - want.dd) < 1e-9 * want.dd && fabs(s.xx - want.xx) < 1e-9 * want.xx);
+	CHECK(s.saturated == codec_saturated(y->dtype, to, N, v));
+	free(from);
+	free(to);
+	free(v);
+	free(w);
+	close_gguf(&a);
+	close_gguf(&b);
 }
 
 /* An importance matrix of two tensors; column c of matrix m: 1 + (7 c + 3 m) % 29, over one token. */
@@ -314,7 +383,9 @@ int main(void)
 	snprintf(out, sizeof out, "%s/out", dir);
 	RUN(keys_are_copied);
 	RUN(types_follow_name_and_shape);
+	RUN(a_part_of_a_split_file_is_refused);
 	RUN(blocks_across_chunks);
+	RUN(errors_are_those_of_the_files);
 	RUN(importance_of_columns_is_used);
 	RUN(importance_of_another_model);
 	for (const char *p = "in\0out\0k\0f\0q\0"; *p; p += strlen(p) + 1) {

@@ -58,7 +58,24 @@ exits 'larger' 0 "$INGOT" quantize in.gguf -o big.gguf --tensor-type 'attn_q\.we
 says 'larger' '1 tensors become larger than their source, with the same values: blk.0.attn_q.weight as F32'
 exits 'no smaller' 0 "$INGOT" quantize lossless.gguf -o big8.gguf --tensor-type ffn_gate_exps=Q8_0 --allow-requantize
 says 'no smaller' '4 tensors become no smaller than their source and less exact: .* as Q8_0 takes 2.00'
+says 'FP4 anew' 'FP4 weights of 4 tensors were encoded anew: relative error 0.00[0-9]+ '
 says 'FP4 anew' '4 tensors of FP4 weights are encoded anew and lose their exact values: [0-9]+ bytes become'
+
+# the report
+printf '.*=MXFP4\n' >./r
+for t in 1 3; do
+	exits "report, $t threads" 0 "$INGOT" quantize in.gguf -o rep.gguf --recipe ./r --report $t.tsv -t $t -q --force
+done
+same 'the report does not depend on threads' 1.tsv 3.tsv
+check 'a line a tensor, a total a role' sh -c 'test $(wc -l <1.tsv) -eq $((1 + 16 + 16 + 1))'
+check 'of a tensor' grep -qE '^blk.0.ffn_gate_exps.weight	ffn_gate_exps	1	F16	MXFP4	212992	56576	106496	0\.0[0-9]+	0\.1[01][0-9]+	0\.99[0-9]+	0\.[0-9]+	[0-3]:[0-9]+:[0-9]+	0\.[0-9]+	[0-3]:[0-9]+:[0-9]+	[0-9]+	0	0$' 1.tsv
+check 'of ids' grep -qE '^rope_ids	rope_ids	1	I32	I32	40	40	0	-	-	-	-	-	-	-	0	0	0$' 1.tsv
+exits 'report in JSON' 0 "$INGOT" convert "$SAMPLE" -o rep.gguf --report rep.json -q --force
+check 'nothing moved' test "$(grep -c '"relative":	0,' rep.json)" -eq "$(grep -c '"relative":	[^n]' rep.json)"
+exits 'no place for it' 4 "$INGOT" convert "$SAMPLE" -o x1.gguf --report nowhere/r.tsv
+gone 'no place for it' x1.gguf
+exits 'a report is there' 2 "$INGOT" convert "$SAMPLE" -o x1.gguf --report 1.tsv
+exits 'of a dry run' 2 "$INGOT" convert "$SAMPLE" -o x1.gguf --report 9.tsv --dry-run
 
 # what is quantized already
 exits 'a quantized stranger' 0 "$FOREIGN" q4.gguf Q4_0
@@ -97,6 +114,26 @@ says 'taken all the same' 'taken as unsealed by --allow-unverified'
 printf '%064d  in.gguf\n' 0 >wrong
 exits 'another digest' 1 "$INGOT" quantize in.gguf -o x1.gguf --recipe q8 --digests wrong
 gone 'damage leaves nothing' x1.gguf x1.gguf.partial x1.gguf.lock
+
+# what the Hub recorded
+sum=$(sha256sum in.gguf | cut -d' ' -f1)
+mkdir -p local/.cache/huggingface/download models--acme--tiny/blobs models--acme--tiny/snapshots/main
+cp in.gguf local/my.gguf
+record=local/.cache/huggingface/download/my.gguf.metadata
+printf '%040d\n%s\n4102444800.0\n' 7 "$sum" >$record
+exits 'a download' 0 "$INGOT" quantize local/my.gguf -o hub.gguf --recipe q8
+says 'a download' 'the source matched its known digest'
+exits 'a download' 0 "$INGOT" inspect hub.gguf
+says 'a download' 'my.gguf \(hub-local-dir\)'
+printf '%040d\n%064d\n4102444800.0\n' 7 1 >$record
+exits 'another download' 1 "$INGOT" quantize local/my.gguf -o x1.gguf --recipe q8
+printf '%040d\n%s\n1000000000.0\n' 7 "$sum" >$record
+exits 'a stale record' 0 "$INGOT" quantize local/my.gguf -o hub.gguf --recipe q8 --force
+says 'a stale record' 'record is older than the file'
+cp in.gguf "models--acme--tiny/blobs/$sum"
+ln -s "../../blobs/$sum" models--acme--tiny/snapshots/main/my.gguf
+exits 'the cache' 0 "$INGOT" quantize models--acme--tiny/snapshots/main/my.gguf -o hub.gguf --recipe q8 --force
+says 'the cache' 'the source matched its known digest'
 
 # usage
 exits 'no type' 2 "$INGOT" quantize in.gguf -o x1.gguf
