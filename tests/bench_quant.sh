@@ -61,3 +61,16 @@ types_table 'Sample, experts spread to 16 bits: gate and up experts'
 for t in $types; do row $t "$dir/soft" $text --tensor-type "ffn_(gate|up)_exps=$t"; done
 types_table 'Rows of 2048, FP8 experts: all experts'
 for t in $types; do row $t "$dir/large" "$dir/heldout.txt" --tensor-type "_exps=$t"; done
+
+# what an error of each role's tensors does: divergence over the sum of their squared relative errors
+squares() { tr -d ' \t\n' <"$dir/c.json" | sed 's/,"types":.*//' | tr '{' '\n' |
+	sed -n 's/.*"relative":\([^,]*\),"cosine.*/\1/p' | awk '{ s += $1 * $1 } END { printf "%.6f", s }'; }
+printf '\nSample, experts spread to 16 bits: one role at a time as Q4_0\n\n'
+printf '| role | sum of squared relative errors | KL divergence | the one over the other |\n| --- | --- | --- | --- |\n'
+for role in output token_embd blk.*attn_kv blk.*attn_output_a blk.*attn_output_b blk.*attn_q_a blk.*attn_q_b blk.*ffn_gate_exps \
+	blk.*ffn_up_exps blk.*ffn_down_exps blk.*ffn_gate_shexp blk.*ffn_up_shexp blk.*ffn_down_shexp blk.*attn_compressor_kv \
+	blk.*attn_compressor_gate blk.*indexer.attn_q_b blk.*indexer.proj blk.*indexer_compressor_kv blk.*indexer_compressor_gate; do
+	measure "$dir/soft" $text --tensor-type "^$role\\.weight=Q4_0"
+	printf '| %s | %s | %s | %s |\n' "${role#blk.\*}" "$(squares)" "$(figure kl_divergence)" \
+		"$(awk -v s="$(squares)" -v k="$(figure kl_divergence)" 'BEGIN { printf "%.4f", k / s }')"
+done
