@@ -124,13 +124,14 @@ static enum status measure(struct fit *f, const struct measure_options *m, struc
 	size_t n = f->t->n_free;
 	struct measure_job *jobs = mem_new(n, sizeof *jobs, "the choice of types", e);
 	struct measured *out = mem_new(n, N_TRIED * sizeof *out, "the choice of types", e);
-	enum dtype (*types)[N_TRIED] = mem_new(n, sizeof *types, "the choice of types", e);
+	enum dtype *types = mem_new(n, N_TRIED * sizeof *types, "the choice of types", e);	/* (n, N_TRIED) */
 	enum status st = jobs && out && types ? OK : e->status;
 
 	for (size_t i = 0; i < n && st == OK; i++) {
 		const struct plan_tensor *t = &f->p->out[0].tensors[f->tensor[i]];
 
-		jobs[i] = (struct measure_job){ t, types[i], types_for(f, t, types[i]), out + i * N_TRIED };
+		jobs[i] = (struct measure_job){ t, types + i * N_TRIED, types_for(f, t, types + i * N_TRIED),
+						out + i * N_TRIED };
 	}
 	if (st == OK)
 		st = measure_run(f->p, jobs, n, m, e);
@@ -142,7 +143,7 @@ static enum status measure(struct fit *f, const struct measure_options *m, struc
 		for (size_t k = 0; k < jobs[i].n_types; k++) {
 			double r = measured_relative(&jobs[i].out[k]);
 
-			it->options[it->n++] = (struct choice){ types[i][k], cost(jobs[i].tensor, types[i][k]),
+			it->options[it->n++] = (struct choice){ jobs[i].types[k], cost(jobs[i].tensor, jobs[i].types[k]),
 								sensitivity(jobs[i].tensor) * r * r };
 		}
 	}

@@ -233,22 +233,23 @@ static enum status judge(const struct comparison *c, double most, struct err *e)
 		       c->b.path, found, most, (int)worst->a->name.n, worst->a->name.p);
 }
 
-static enum status run(struct cli *cli, struct compare_options *o, double most, struct err *e)
+static enum status run(struct cli *cli, const struct compare_options *request, double most, struct err *e)
 {
+	struct compare_options o = *request;
 	struct comparison c;
 	struct totals t = { 0 };
 	struct log notes = { 0 };
 	struct progress p;
 	enum status st;
 
-	st = compare_open(&c, o, &notes, e);
+	st = compare_open(&c, &o, &notes, e);
 	cli_notes(cli, &notes);
 	TRY(st);
 	TRY(cli_json_open(cli, e));
 	progress_begin(&p, cli, "compare", 0);
-	o->progress = show;
-	o->arg = &p;
-	st = compare_run(&c, o, e);
+	o.progress = show;
+	o.arg = &p;
+	st = compare_run(&c, &o, e);
 	progress_end(&p);
 	TRY(st);
 	TRY(sum_types(&c, &t, e));
