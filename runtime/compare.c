@@ -182,7 +182,7 @@ static enum status do_piece(const struct work *w, struct worker *me, uint64_t nu
 		}
 		error_merge(&out->sums, &row);
 	}
-	if (blocks_b)
+	if (blocks_b && out->sums.max > 0)	/* what is equal was held */
 		out->sums.saturated += codec_saturated(b.blocks, blocks_b, (size_t)n, me->values);
 out:
 	return st;
