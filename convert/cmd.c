@@ -10,6 +10,7 @@
 
 #include "cli/cli.h"
 #include "convert/cmd.h"
+#include "convert/measure.h"
 
 const char *source_type_name(const struct plan_tensor *t)
 {
@@ -28,7 +29,7 @@ static uint64_t free_space(const char *path)
 	return statvfs(dir, &s) == 0 ? (uint64_t)s.f_bavail * s.f_frsize : 0;
 }
 
-static void print_plan(const struct cli *c, const struct convert_result *r, bool tensors)
+static void print_plan(const struct cli *c, const struct convert_result *r)
 {
 	FILE *to = cli_out(c);
 	uint64_t need = 0, have = free_space(r->paths[0]);
@@ -36,10 +37,8 @@ static void print_plan(const struct cli *c, const struct convert_result *r, bool
 	for (size_t o = 0; o < r->plan.n_outputs; o++) {
 		const struct plan_output *out = &r->plan.out[o];
 
-		for (size_t i = 0; i < out->n_tensors && tensors; i++)
-			fprintf(to, "%-40s %-5s -> %-6s %14llu\n", out->tensors[i].want.name,
-				source_type_name(&out->tensors[i]), dtype_info(out->tensors[i].type)->name,
-				(unsigned long long)out->tensors[i].bytes);
+		plan_print_tensors(to, out, r->expected[o]);
+		plan_print_roles(to, out, r->expected[o]);
 		fprintf(to, "%s: %zu tensors, %llu bytes in %llu chunks\n", cli_escz(r->paths[o]), out->n_tensors,
 			(unsigned long long)out->file_size, (unsigned long long)out->n_chunks);
 		need += out->file_size;
@@ -52,7 +51,7 @@ static void print_plan(const struct cli *c, const struct convert_result *r, bool
 		r->workers);
 }
 
-static cJSON *output_json(const struct plan_output *out, const char *path)
+static cJSON *output_json(const struct plan_output *out, const char *path, const struct measured *expected)
 {
 	cJSON *o = cJSON_CreateObject(), *list;
 	struct digest root = { .kind = DIGEST_SHA256 };
@@ -73,8 +72,11 @@ static cJSON *output_json(const struct plan_output *out, const char *path)
 		cJSON_AddStringToObject(x, "type", dtype_info(t->type)->name);
 		cJSON_AddNumberToObject(x, "offset", (double)t->off);
 		cJSON_AddNumberToObject(x, "bytes", (double)t->bytes);
+		if (expected)
+			plan_tensor_json(x, &expected[i]);
 		cJSON_AddItemToArray(list, x);
 	}
+	plan_roles_json(o, out, expected);
 	return o;
 }
 
@@ -89,8 +91,13 @@ static cJSON *result_json(const struct convert_result *r, bool dry_run)
 	cJSON_AddNumberToObject(doc, "free_bytes", (double)free_space(r->paths[0]));
 	cJSON_AddNumberToObject(doc, "buffer_bytes", (double)r->memory);
 	cJSON_AddNumberToObject(doc, "workers", r->workers);
+	if (r->target.recipe.n) {
+		cJSON_AddNumberToObject(doc, "target_least_bytes", (double)r->target.least);
+		cJSON_AddNumberToObject(doc, "target_free_tensors", (double)r->target.n_free);
+		cJSON_AddNumberToObject(doc, "target_predicted_loss", r->target.loss);
+	}
 	for (size_t i = 0; i < r->plan.n_outputs; i++)
-		cJSON_AddItemToArray(outputs, output_json(&r->plan.out[i], r->paths[i]));
+		cJSON_AddItemToArray(outputs, output_json(&r->plan.out[i], r->paths[i], r->expected[i]));
 	for (size_t i = 0; i < r->plan.n_dropped; i++)
 		cJSON_AddItemToArray(dropped, cJSON_CreateString(cli_escz(r->plan.dropped[i])));
 	for (size_t i = 0; i < r->plan.ckpt->n_files; i++) {
@@ -183,7 +190,7 @@ static enum status run(struct cli *c, struct convert_options *o, const char *ver
 	cli_notes(c, &notes);
 	cli_notes(c, &problems);
 	if (st == OK && o->dry_run)
-		print_plan(c, &r, true);
+		print_plan(c, &r);
 	else if (st == OK)
 		print_done(c, &r);
 	if (st == OK && report)
@@ -212,7 +219,9 @@ struct request {
 	{ "digests", 0, OPT_STR, &(q).o.digests, "FILE", "expected digests in sha256sum form" },         \
 	{ "report", 0, OPT_STR, &(q).report, "FILE", "how far each tensor moved: TSV, or JSON if FILE ends in .json" }, \
 	{ "sums", 0, OPT_FLAG, &(q).o.sums, NULL, "also write OUT.gguf.SHA256SUMS (one more read)" },    \
-	{ "dry-run", 0, OPT_FLAG, &(q).o.dry_run, NULL, "print the plan and stop" },                     \
+	{ "target-size", 0, OPT_SIZE, &(q).o.target_size, "SIZE", "choose types so that OUT.gguf has at most SIZE" }, \
+	{ "write-recipe", 0, OPT_STR, &(q).o.write_recipe, "FILE", "the recipe that is used, for --recipe" }, \
+	{ "dry-run", 0, OPT_FLAG, &(q).o.dry_run, NULL, "print the plan with expected errors, and stop" }, \
 	{ "force", 0, OPT_FLAG, &(q).o.force, NULL, "replace an existing OUT.gguf when the new one is complete" }, \
 	{ "resume", 0, OPT_FLAG, &(q).o.resume, NULL, "go on with what a run left that was stopped or killed" }, \
 	{ "journal-every", 0, OPT_SIZE, &(q).o.journal_every, "SIZE", "output that a crash may cost (default 1G, or 10 s)" }, \
@@ -244,6 +253,9 @@ static int carry_out(struct request *q, struct cli *c, const char *verb, run_fn 
 	q->o.measure = q->report != NULL;
 	if (q->report && q->o.dry_run)
 		st = err_set(&e, ERR_USAGE, "%s: --report is of values, and a dry run converts none", verb);
+	else if (q->o.target_size && q->recipe)
+		st = err_set(&e, ERR_USAGE, "%s: --recipe and --target-size both choose types; give one (--tensor-type goes "
+			     "with either)", verb);
 	else if (!q->o.out)
 		st = err_set(&e, ERR_USAGE, "%s: -o OUT.gguf is missing; `ingot help %s` lists the options", verb, verb);
 	else
@@ -266,7 +278,7 @@ int cmd_convert(const struct command *self, int argc, char **argv)
 {
 	struct request q = { 0 };
 	const struct opt opts[] = {
-		{ "recipe", 0, OPT_STR, &q.recipe, "NAME", "lossless (default), q8, or a file of REGEX=TYPE lines" },
+		{ "recipe", 0, OPT_STR, &q.recipe, "NAME", "lossless (default), q8, q4, or a file of REGEX=TYPE lines" },
 		{ "no-mtp", 0, OPT_FLAG, &q.o.no_mtp, NULL, "drop the MTP block (kept as mtp-OUT.gguf otherwise)" },
 		{ "allow-unverified", 0, OPT_FLAG, &q.o.allow_unverified, NULL, "go on where no digest is known" },
 		REQUEST_OPTIONS(q),
@@ -287,7 +299,7 @@ int cmd_quantize(const struct command *self, int argc, char **argv)
 {
 	struct request q = { 0 };
 	const struct opt opts[] = {
-		{ "recipe", 0, OPT_STR, &q.recipe, "NAME", "q8, lossless (to seal alone), or a file of REGEX=TYPE lines" },
+		{ "recipe", 0, OPT_STR, &q.recipe, "NAME", "q8, q4, lossless (to seal alone), or a file of REGEX=TYPE lines" },
 		{ "allow-requantize", 0, OPT_FLAG, &q.o.allow_requantize, NULL, "also tensors that are quantized already" },
 		{ "allow-unverified", 0, OPT_FLAG, &q.o.allow_unverified, NULL, "go on where the input's seal is broken" },
 		REQUEST_OPTIONS(q),
@@ -301,9 +313,9 @@ int cmd_quantize(const struct command *self, int argc, char **argv)
 		free(q.types.v);
 		return code;
 	}
-	if (!q.recipe && !q.type_file && q.types.n == 0) {
-		err_set(&e, ERR_USAGE, "quantize: to which type? give --recipe NAME or --tensor-type REGEX=TYPE "
-			"(`--tensor-type .=Q6_K` is all matrices); `ingot help quantize` lists the options");
+	if (!q.recipe && !q.type_file && q.types.n == 0 && !q.o.target_size) {
+		err_set(&e, ERR_USAGE, "quantize: to which type? give --recipe NAME, --target-size SIZE or --tensor-type "
+			"REGEX=TYPE (`--tensor-type .=Q6_K` is all matrices); `ingot help quantize` lists the options");
 		return cli_fail(&e);
 	}
 	q.o.source = args[0];

@@ -5,10 +5,23 @@
 #ifndef CONVERT_CMD_H
 #define CONVERT_CMD_H
 
+#include <stdio.h>
+
 #include "convert/convert.h"
 
 /* How a source type is called: FP4 and FP8 with their scales, or a type of the table. */
 const char *source_type_name(const struct plan_tensor *t);
+
+/* ---- cmd_plan.c: what a dry run says ------------------------------------------------------------*/
+
+struct cJSON;
+/* A line a tensor; expected: one a tensor, empty where values stay exact. */
+void plan_print_tensors(FILE *to, const struct plan_output *out, const struct measured *expected);
+/* A line for each kind of tensor, and what the expected errors are taken from. */
+void plan_print_roles(FILE *to, const struct plan_output *out, const struct measured *expected);
+void plan_tensor_json(struct cJSON *o, const struct measured *m);
+/* expected may be NULL: then sizes alone. */
+void plan_roles_json(struct cJSON *o, const struct plan_output *out, const struct measured *expected);
 
 /* ---- cmd_report.c: the ledger of a conversion ---------------------------------------------------*/
 

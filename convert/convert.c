@@ -3,6 +3,7 @@
  * convert.c - the pass list: open, check what is known of the digests, plan, stream, seal.
  */
 #include "convert/journal.h"
+#include "convert/target.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -307,12 +308,76 @@ out:
 	return st;
 }
 
-/* What follows the plan: room for the work, names, the work itself. */
+static struct plan_options plan_options_of(const struct convert_options *o)
+{
+	return (struct plan_options){ .recipe = o->recipe, .no_mtp = o->no_mtp, .name = o->name,
+				      .allow_requantize = o->allow_requantize, .effort = o->effort,
+				      .importance = o->importance, .measure = o->measure };
+}
+
+/* The plan that is built first: with a target size, one in which nothing is encoded yet. */
+static struct plan_options first_options(const struct convert_options *o)
+{
+	struct plan_options po = plan_options_of(o);
+
+	if (o->target_size) {
+		po.importance = NULL;
+		po.measure = false;
+	}
+	return po;
+}
+
+static struct measure_options measure_options_of(const struct convert_options *o)
+{
+	return (struct measure_options){ .effort = o->effort, .importance = o->importance,
+					 .threads = o->run.threads, .stop = o->run.stop };
+}
+
+static enum status fit_target(struct convert_result *r, const struct convert_options *o, struct log *notes,
+			      struct err *e)
+{
+	const struct plan_options po = plan_options_of(o);
+	const struct measure_options mo = measure_options_of(o);
+	enum status st;
+
+	TRY(target_fit(&r->target, &r->plan, o->target_size, r->plan.gguf ? NULL : &r->vocab, &po, &mo, notes, e));
+	log_add(notes, "--target-size: %zu tensors were free, %llu of %llu bytes are used; the smallest file would have "
+		"%llu", r->target.n_free, (unsigned long long)r->plan.out[0].file_size,
+		(unsigned long long)o->target_size, (unsigned long long)r->target.least);
+out:
+	return st;
+}
+
+/* What a dry run says of errors: every tensor that will lose something, in its type. */
+static enum status expect(struct convert_result *r, const struct convert_options *o, struct err *e)
+{
+	const struct measure_options mo = measure_options_of(o);
+	enum status st = OK;
+
+	for (size_t i = 0; i < r->plan.n_outputs && st == OK; i++) {
+		const struct plan_output *out = &r->plan.out[i];
+		struct measure_job *jobs = mem_new(out->n_tensors, sizeof *jobs, "expected errors", e);
+		size_t n = 0;
+
+		r->expected[i] = mem_new(out->n_tensors, sizeof *r->expected[i], "expected errors", e);
+		for (size_t k = 0; jobs && r->expected[i] && k < out->n_tensors; k++)
+			if (!transfer_is_exact(&r->plan.matrices[out->tensors[k].first_matrix].l, out->tensors[k].type))
+				jobs[n++] = (struct measure_job){ &out->tensors[k], &out->tensors[k].type, 1,
+								  &r->expected[i][k] };
+		st = jobs && r->expected[i] ? measure_run(&r->plan, jobs, n, &mo, e) : e->status;
+		free(jobs);
+	}
+	return st;
+}
+
+/* What follows the plan: types for a size, room for the work, names, the work itself. */
 static enum status carry_out(struct convert_result *r, const struct convert_options *o, struct log *notes,
 			     struct err *e)
 {
 	enum status st;
 
+	if (o->target_size)
+		TRY(fit_target(r, o, notes, e));
 	r->memory = pipeline_memory(&r->plan, o->run.threads, o->run.max_memory, &r->workers);
 	if (r->workers == 0) {
 		st = err_set(e, ERR_NOMEM, "%s: one worker needs %llu MiB of buffers, half of --max-memory at most; "
@@ -322,8 +387,12 @@ static enum status carry_out(struct convert_result *r, const struct convert_opti
 	}
 	TRY(name_outputs(r, o->out, e));
 	TRY(refuse_inputs(r, e));
-	if (o->dry_run)
+	if (o->write_recipe)
+		TRY(recipe_write(o->target_size ? &r->target.recipe : o->recipe, o->write_recipe, o->force || o->resume, e));
+	if (o->dry_run) {
+		TRY(expect(r, o, e));
 		goto out;
+	}
 	TRY(write_outputs(r, o, notes, e));
 	if (!o->resume)		/* else only what this run made was measured */
 		ledger_note_fp4(&r->plan, notes);
@@ -331,17 +400,10 @@ out:
 	return st;
 }
 
-static struct plan_options plan_options_of(const struct convert_options *o)
-{
-	return (struct plan_options){ .recipe = o->recipe, .no_mtp = o->no_mtp, .name = o->name,
-				      .allow_requantize = o->allow_requantize, .effort = o->effort,
-				      .importance = o->importance, .measure = o->measure };
-}
-
 enum status convert_run(struct convert_result *r, const struct convert_options *o, struct log *problems,
 			struct log *notes, struct err *e)
 {
-	struct plan_options po = plan_options_of(o);
+	struct plan_options po = first_options(o);
 	struct arch arch;
 	enum status st;
 
@@ -366,7 +428,7 @@ out:
 enum status quantize_run(struct convert_result *r, const struct convert_options *o, struct log *notes,
 			 struct err *e)
 {
-	struct plan_options po = plan_options_of(o);
+	struct plan_options po = first_options(o);
 	enum status st;
 
 	*r = CONVERT_RESULT_NONE;
@@ -394,7 +456,10 @@ void convert_close(struct convert_result *r)
 	checkpoint_close(&r->ckpt);
 	gguf_source_close(&r->gguf);
 	free(r->sha256);
-	for (size_t i = 0; i < PLAN_OUTPUTS; i++)
+	for (size_t i = 0; i < PLAN_OUTPUTS; i++) {
 		free(r->paths[i]);
+		free(r->expected[i]);
+	}
+	target_close(&r->target);
 	*r = CONVERT_RESULT_NONE;
 }

@@ -21,16 +21,22 @@ struct rule {
 	regex_t regex;		/* over the GGUF name */
 	enum rule_source source;
 	enum dtype type;	/* DT_NONE: KEEP, the type that loses nothing */
+	enum dtype other;	/* for rows that are no whole blocks of type; DT_NONE: KEEP, or there is none */
+	bool other_keep;
 	bool user;		/* from the command line, not from a named recipe */
 };
 struct recipe { struct rule *rules; size_t n, cap; };	/* first match wins */
-/* Appends a line "[@fp4:|@fp8:|@plain:]REGEX=TYPE". */
+/* Appends a line "[@fp4:|@fp8:|@plain:]REGEX=TYPE[|TYPE]". */
 enum status recipe_add(struct recipe *r, const char *line, bool user, const char *where,
 		       struct err *e) MUST_USE;
-/* Appends a named recipe (lossless, q8) or, for a name with '/' or '.', a file of lines. */
+/* Appends a named recipe (lossless, q8, q4) or, for a name with '/' or '.', a file of lines. */
 enum status recipe_add_named(struct recipe *r, const char *name, struct err *e) MUST_USE;
 enum status recipe_add_file(struct recipe *r, const char *path, bool user, struct err *e) MUST_USE;
 const struct rule *recipe_match(const struct recipe *r, const char *tensor, enum source_kind kind);
+/* The rule's first type that rows of so many elements are whole blocks of; DT_NONE where neither is. */
+enum dtype rule_type(const struct rule *r, uint64_t row);
+/* Writes the lines as a file that recipe_add_file reads; never over one unless force. */
+enum status recipe_write(const struct recipe *r, const char *path, bool force, struct err *e) MUST_USE;
 /* All lines, joined by LF; owned by the caller. */
 char *recipe_text(const struct recipe *r, struct err *e) MUST_USE;
 void recipe_close(struct recipe *r);
@@ -144,6 +150,9 @@ enum status plan_build(struct plan *p, const struct checkpoint *c, const struct 
  * order, and may take another type where name and shape say that it is a product's weight. */
 enum status plan_build_gguf(struct plan *p, const struct gguf_source *s, const struct plan_options *o,
 			    struct log *notes, struct err *e) MUST_USE;
+/* Other types for a plan that is built: o->recipe's. notes: as far as they are of types. */
+enum status plan_retype(struct plan *p, const struct vocab *v, const struct plan_options *o, struct log *notes,
+			struct err *e) MUST_USE;
 /* Bytes that output `number` would have by another recipe. */
 enum status plan_size(const struct plan *p, size_t number, const struct recipe *r, uint64_t *bytes,
 		      struct err *e) MUST_USE;
@@ -223,7 +232,18 @@ enum status pipeline_run(struct plan *p, const struct run_state *r, const struct
 /* Bytes of buffers that pipeline_run will use, and how many workers fit (0: not one). */
 uint64_t pipeline_memory(const struct plan *p, unsigned threads, uint64_t max_memory, unsigned *workers);
 
+/* ---- target.c: types for a file of a given size; see target.h ---------------------------------*/
+
+struct target {
+	struct recipe recipe;		/* the user's rules, then a line for every tensor that was free */
+	size_t n_free;			/* tensors */
+	uint64_t least;			/* bytes of the smallest file there is */
+	double loss;			/* predicted, of the chosen types */
+};
+
 /* ---- convert.c: the pass list -----------------------------------------------------------------*/
+
+struct measured;			/* measure.h */
 
 struct convert_options {
 	const char *source, *out, *digests, *name;
@@ -232,6 +252,8 @@ struct convert_options {
 	const struct importance *importance;
 	bool no_mtp, allow_unverified, allow_requantize, force, resume, sums, dry_run, measure;
 	uint64_t journal_every;		/* bytes of output that a crash may cost; 0: JOURNAL_EVERY */
+	uint64_t target_size;		/* bytes that the model's file may have; 0: types are the recipe's */
+	const char *write_recipe;	/* a file for the recipe that was used, or NULL */
 	struct pipeline_options run;
 };
 struct convert_result {
@@ -243,6 +265,9 @@ struct convert_result {
 	char *paths[PLAN_OUTPUTS];	/* owned */
 	uint64_t memory;
 	unsigned workers;
+	struct target target;		/* where a size was asked for */
+	/* owned; of a dry run: one a tensor, nothing measured where values stay exact */
+	struct measured *expected[PLAN_OUTPUTS];
 };
 #define CONVERT_RESULT_NONE ((struct convert_result){ .ckpt = CHECKPOINT_NONE, .gguf = GGUF_SOURCE_NONE })
 /* result is valid (and to be closed) whatever is returned; its plan is filled by a dry run too. */

@@ -337,6 +337,23 @@ out:
 	return st;
 }
 
+enum status plan_retype(struct plan *p, const struct vocab *v, const struct plan_options *o, struct log *notes,
+			struct err *e)
+{
+	enum status st;
+
+	for (size_t i = 0; i < p->n_outputs; i++) {
+		gguf_writer_close(&p->out[i].header);
+		free(p->out[i].errors);
+		p->out[i].errors = NULL;
+	}
+	TRY(plan_finish(p, v, o, notes, e));
+	if (!p->gguf)
+		TRY(order_feeds(p, e));
+out:
+	return st;
+}
+
 void plan_close(struct plan *p)
 {
 	for (size_t i = 0; i < PLAN_OUTPUTS; i++) {

@@ -4,8 +4,9 @@
  *
  * The regular expression (POSIX extended) is searched in the GGUF name; "@fp4:", "@fp8:" or
  * "@plain:" before it restricts the rule to sources of that kind; TYPE is a GGUF type or KEEP, the
- * type that holds the source's values without loss. The named recipes are files of this form in
- * convert/recipes, built into the program.
+ * type that holds the source's values without loss. "TYPE|TYPE" names a second one for tensors whose
+ * rows are no whole blocks of the first. The named recipes are files of this form in convert/recipes,
+ * built into the program.
  */
 #include "convert/convert.h"
 
@@ -22,10 +23,12 @@
 
 EMBED(recipe_lossless_text, "convert/recipes/lossless.recipe");
 EMBED(recipe_q8_text, "convert/recipes/q8.recipe");
+EMBED(recipe_q4_text, "convert/recipes/q4.recipe");
 
 static const struct { const char *name, *text; } builtin[] = {
 	{ "lossless", recipe_lossless_text },
 	{ "q8", recipe_q8_text },
+	{ "q4", recipe_q4_text },
 };
 enum { N_BUILTIN = sizeof builtin / sizeof *builtin, RECIPE_LIMIT = 1 << 20, MAX_RULES = 4096 };
 
@@ -54,19 +57,34 @@ static bool source_prefix(const char **p, enum rule_source *s)
 
 #define WRITTEN "KEEP, F32, F16, BF16, Q4_0, Q4_1, Q8_0, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, NVFP4"
 
-static enum status parse_type(struct rule *r, const char *name, const char *line, const char *where,
+static enum status parse_type(enum dtype *type, const char *name, const char *line, const char *where,
 			      struct err *e)
 {
-	r->type = DT_NONE;
+	*type = DT_NONE;
 	if (strcasecmp(name, "KEEP") == 0)
 		return OK;
-	r->type = dtype_by_name(name, true);
-	if (r->type == DT_NONE || dtype_info(r->type)->gguf_id < 0)
+	*type = dtype_by_name(name, true);
+	if (*type == DT_NONE || dtype_info(*type)->gguf_id < 0)
 		return err_set(e, ERR_USAGE, "%s: '%s': %s is no GGUF type; types: " WRITTEN, where, line, name);
-	if (!codec_can_encode(r->type))
+	if (!codec_can_encode(*type))
 		return err_set(e, ERR_UNSUPPORTED, "%s: '%s': this version does not write %s; it writes " WRITTEN,
-			       where, line, dtype_info(r->type)->name);
+			       where, line, dtype_info(*type)->name);
 	return OK;
+}
+
+/* "TYPE" or "TYPE|TYPE". */
+static enum status parse_types(struct rule *r, const char *types, const char *line, const char *where,
+			       struct err *e)
+{
+	const char *bar = strchr(types, '|');
+	char first[32];
+	size_t n = bar ? (size_t)(bar - types) : strlen(types);
+
+	if (bar && parse_type(&r->other, bar + 1, line, where, e) != OK)
+		return e->status;
+	r->other_keep = bar && r->other == DT_NONE;
+	snprintf(first, sizeof first, "%.*s", (int)u64_min(n, sizeof first - 1), types);
+	return parse_type(&r->type, first, line, where, e);
 }
 
 static enum status parse_rule(struct rule *r, const char *line, const char *where, struct err *e)
@@ -77,7 +95,7 @@ static enum status parse_rule(struct rule *r, const char *line, const char *wher
 
 	if (!equals || !source_prefix(&p, &r->source) || equals <= p)
 		return err_set(e, ERR_USAGE, "%s: '%s' is not REGEX=TYPE", where, line);
-	if (parse_type(r, equals + 1, line, where, e) != OK)
+	if (parse_types(r, equals + 1, line, where, e) != OK)
 		return e->status;
 	pattern = mem_new((size_t)(equals - p) + 1, 1, "a rule", e);
 	if (!pattern)
@@ -158,7 +176,7 @@ enum status recipe_add_named(struct recipe *r, const char *name, struct err *e)
 			return add_lines(r, builtin[i].text, false, name, e);
 	if (strpbrk(name, "/."))
 		return recipe_add_file(r, name, false, e);
-	return err_set(e, ERR_USAGE, "no recipe is called '%s'; there are lossless and q8, and a path with "
+	return err_set(e, ERR_USAGE, "no recipe is called '%s'; there are lossless, q8 and q4, and a path with "
 		       "'/' or '.' is read as a recipe file", name);
 }
 
@@ -175,6 +193,13 @@ const struct rule *recipe_match(const struct recipe *r, const char *tensor, enum
 	return NULL;
 }
 
+enum dtype rule_type(const struct rule *r, uint64_t row)
+{
+	if (row % dtype_info(r->type)->block == 0)
+		return r->type;
+	return r->other != DT_NONE && row % dtype_info(r->other)->block == 0 ? r->other : DT_NONE;
+}
+
 char *recipe_text(const struct recipe *r, struct err *e)
 {
 	size_t n = 1, o = 0;
@@ -186,6 +211,25 @@ char *recipe_text(const struct recipe *r, struct err *e)
 	for (size_t i = 0; text && i < r->n; i++)
 		o += (size_t)snprintf(text + o, n - o, "%s%s", i ? "\n" : "", r->rules[i].text);
 	return text;
+}
+
+enum status recipe_write(const struct recipe *r, const char *path, bool force, struct err *e)
+{
+	struct output out = OUTPUT_NONE;
+	char *text = recipe_text(r, e);
+	size_t n = text ? strlen(text) : 0;
+	enum status st;
+
+	if (!text)
+		return e->status;
+	text[n++] = '\n';	/* in the terminator's place: it is counted */
+	TRY(output_open(&out, path, n, force, LEFTOVER_REPLACE, e));
+	TRY(output_write(&out, text, n, 0, e));
+	TRY(output_commit(&out, e));
+out:
+	output_abandon(&out);
+	free(text);
+	return st;
 }
 
 void recipe_close(struct recipe *r)

@@ -77,14 +77,17 @@ static enum dtype shorter_blocks(enum dtype t)
 static enum status fit_rows(const struct plan_tensor *t, const struct rule *rule, uint64_t row,
 			    struct findings *f, enum dtype *type, struct err *e)
 {
-	*type = rule->type;
-	if (row % dtype_info(*type)->block == 0)
+	*type = rule_type(rule, row);
+	if (*type == rule->type)
 		return OK;
-	if (rule->user)
+	if (*type == DT_NONE && !rule->other_keep && rule->user)
 		return err_set(e, ERR_USAGE, "rule '%s': rows of tensor %s have %llu elements, no multiple of %s's "
-			       "block of %u; give it another type", rule->text, t->want.name,
-			       (unsigned long long)row, dtype_info(rule->type)->name,
-			       dtype_info(rule->type)->block);
+			       "block of %u; give it another type, or a second one (%s|Q8_0, %s|KEEP)", rule->text,
+			       t->want.name, (unsigned long long)row, dtype_info(rule->type)->name,
+			       dtype_info(rule->type)->block, dtype_info(rule->type)->name,
+			       dtype_info(rule->type)->name);
+	if (*type == DT_NONE && !rule->other_keep)
+		*type = rule->type;
 	while (*type != DT_NONE && row % dtype_info(*type)->block != 0)
 		*type = shorter_blocks(*type);
 	note(&f->fallen[rule->type], t);

@@ -175,6 +175,9 @@ enum status weight_raw(const struct weight *w, uint64_t matrix, uint64_t r0, uin
 /* The same as exact float32. */
 enum status weight_rows(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, float *out,
 			struct weight_scratch *s, struct err *e) MUST_USE;
+/* The same without a check, always from the file: NaN where a code stands for no number. */
+enum status weight_values(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, float *out,
+			  struct weight_scratch *s, struct err *e) MUST_USE;
 /* The whole of a small tensor, or n elements if it has that many (else ERR_FORMAT). */
 enum status weight_all(const struct model *m, enum role role, uint32_t layer, float *out, uint64_t n,
 		       struct weight_scratch *s, struct err *e) MUST_USE;

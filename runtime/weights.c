@@ -8,6 +8,7 @@
  */
 #include "runtime/store.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -334,6 +335,68 @@ enum status weight_rows(const struct weight *w, uint64_t matrix, uint64_t r0, ui
 
 	if (st == OK)
 		codec_decode(rows.type, rows.bytes, (size_t)((r1 - r0) * w->cols), out);
+	return st;
+}
+
+/* Elements [e0, r->e1) of a run. */
+static struct source_run rest_of(const struct source_run *r, uint64_t e0)
+{
+	struct source_run rest = *r;
+	uint64_t b0, b1, s1;
+
+	source_weight_range(r->l, r->e0, e0, &b0, &b1);
+	rest.e0 = e0;
+	rest.weight += b1 - b0;
+	source_scale_range(r->l, e0, r->e1, &rest.s0, &s1);
+	if (r->scale)
+		rest.scale += (rest.s0 - r->s0) * dtype_info(r->l->scale_type)->bytes;
+	return rest;
+}
+
+/* source_decode, but that it goes on after a fault: NaN where there is no number. */
+static void decode_all(const struct source_run *r, float *out)
+{
+	uint64_t e = r->e0;
+
+	while (e < r->e1) {
+		struct source_run rest = rest_of(r, e);
+		struct fault f = source_decode(&rest, out + (e - r->e0));
+		uint64_t n = 1;
+
+		if (f.kind == FAULT_NONE || r->l->kind == SOURCE_PLAIN)
+			return;
+		if (r->l->kind == SOURCE_FP4)	/* it is the scale's, and pairs stay whole */
+			n = r->l->block_cols - f.element % r->l->cols % r->l->block_cols;
+		for (e = f.element; n && e < r->e1; n--)
+			out[e++ - r->e0] = NAN;
+	}
+}
+
+enum status weight_values(const struct weight *w, uint64_t matrix, uint64_t r0, uint64_t r1, float *out,
+			  struct weight_scratch *s, struct err *e)
+{
+	size_t cols = (size_t)(w->cols / w->parts), n_rows = (size_t)(r1 - r0);
+	struct source_matrix m;
+	struct source_run run;
+	struct rows rows;
+	void *p = s->part;
+	enum status st;
+
+	if (w->tensor) {
+		TRY(gguf_rows(w, matrix * w->rows + r0, r1 - r0, &rows, s, e));
+		codec_decode(rows.type, rows.bytes, n_rows * cols, out);
+		return OK;
+	}
+	TRY(mem_grow(&p, &s->part_cap, n_rows * cols, sizeof(float), "rows of a weight", e));
+	s->part = p;
+	for (unsigned part = 0; part < w->parts; part++) {
+		TRY(bind_source(w, matrix, part, &m, e));
+		TRY(source_rows(w, &m, r0 * cols, r1 * cols, &run, s, e));
+		decode_all(&run, s->part);
+		for (size_t r = 0; r < n_rows; r++)
+			memcpy(out + r * w->cols + part * cols, s->part + r * cols, cols * sizeof(float));
+	}
+out:
 	return st;
 }
 
