@@ -282,26 +282,39 @@ out:
 
 /* ---- the pass ---- */
 
-/* Every stream of every token begins as its embedding. */
-static enum status embed_tokens(struct forward *f, struct err *e)
-{
-	const struct arch *a = f->arch;
-	size_t d = a->n_embd;
-	struct weight embed;
-	enum status st;
+struct embedding { struct forward *f; const struct weight *table; };
 
-	TRY(weight_bind(&embed, f->model, ROLE_EMBED, LAYER_NONE, e));
-	for (size_t t = 0; t < f->n_tok; t++) {
-		float *stream = f->stream + t * a->n_hc * d;
+/* Every stream of every token begins as its embedding. */
+static void embed_task(void *ctx, unsigned i, unsigned n)
+{
+	const struct embedding *x = ctx;
+	struct forward *f = x->f;
+	struct lane *lane = &f->engine.lanes[i];
+	size_t from, to, d = f->arch->n_embd, n_hc = f->arch->n_hc;
+
+	pool_share(f->n_tok, i, n, &from, &to);
+	for (size_t t = from; t < to && lane->status == OK; t++) {
+		float *stream = f->stream + t * n_hc * d;
 		uint32_t id = f->ids[t];
 
-		if (id >= embed.rows)
-			return err_set(e, ERR_FORMAT, "%s: token id %u at %zu; the model has %llu",
-				       f->model->path, id, t, (unsigned long long)embed.rows);
-		TRY(weight_rows(&embed, 0, id, (uint64_t)id + 1, stream, &f->engine.lanes[0].scratch, e));
-		for (size_t j = 1; j < a->n_hc; j++)
+		lane->status = weight_rows(x->table, 0, id, (uint64_t)id + 1, stream, &lane->scratch, &lane->err);
+		for (size_t j = 1; j < n_hc; j++)
 			memcpy(stream + j * d, stream, d * sizeof(float));
 	}
+}
+
+static enum status embed_tokens(struct forward *f, struct err *e)
+{
+	struct weight table;
+	struct embedding x = { f, &table };
+	enum status st;
+
+	TRY(weight_bind(&table, f->model, ROLE_EMBED, LAYER_NONE, e));
+	for (size_t t = 0; t < f->n_tok; t++)
+		if (f->ids[t] >= table.rows)
+			return err_set(e, ERR_FORMAT, "%s: token id %u at %zu; the model has %llu",
+				       f->model->path, f->ids[t], t, (unsigned long long)table.rows);
+	TRY(engine_run(&f->engine, embed_task, &x, e));
 out:
 	return st;
 }
