@@ -31,10 +31,10 @@ override CPPFLAGS += -I. -D_GNU_SOURCE $(if $(SAN)$(filter debug,$(MODE)),,-U_FO
 override LDFLAGS += -pie -Wl,-z,relro,-z,now
 LDLIBS  += $(shell pkg-config --libs $(PKGS)) -lm -pthread
 
-# One instruction set a file; kernels.c tests for exactly these before it uses one.
+# One instruction set a file; quantize/cpu.c tests for exactly these before it uses one.
 ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
-$(BUILD)/runtime/kernels_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
-$(BUILD)/runtime/kernels_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
+$(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
+$(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
 .PHONY: all check fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall

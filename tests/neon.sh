@@ -14,6 +14,6 @@ out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
 $cc -static -O2 -std=c17 -ffp-contract=off -fno-strict-aliasing -D_GNU_SOURCE -I. -Wall -Wextra tests/test_kernels.c \
 	runtime/kernels.c runtime/kernels_scalar.c runtime/kernels_neon.c runtime/product.c runtime/pool.c \
-	quantize/codec*.c quantize/search.c quantize/super.c quantize/finite.c format/dtype.c format/err.c format/file.c \
+	quantize/codec*.c quantize/encode_*.c quantize/cpu.c quantize/finite.c format/dtype.c format/err.c format/file.c \
 	-o "$out/test_kernels" -lm -pthread
 "$qemu" "$out/test_kernels"
