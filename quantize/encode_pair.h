@@ -117,11 +117,11 @@ INLINE void load_affine(struct groups *g, int j, const bool weighted, const bool
 	*up = high > -a->low;
 	a->low = below && a->low > 0 ? 0 : a->low;
 	g->most[j] = high > -a->low ? high : -a->low;
-	float range = high * 0x1p-2f - a->low * 0x1p-2f;
-	inverse = range > 0x1p-60f ? UNITS * 0x1p-2f / range : 0;
-	a->unit = range * (0x1p2f / UNITS);
+	float range = high * 0.25f - a->low * 0.25f;	/* the whole might leave float32 */
+	inverse = range > 0x1p-60f ? UNITS / range : 0;
+	a->unit = range * (4.0f / UNITS);
 	UNROLL for (int k = 0; k < 32; k += VL)
-		put16(g->q + j * 32 + k, to_int((load(x + k) - a->low) * inverse));
+		put16(g->q + j * 32 + k, to_int((load(x + k) * 0.25f - a->low * 0.25f) * inverse));
 	if (!weighted)
 		return;
 	g->heavy[j] = largest(g->w + 32 * j, 32);
@@ -129,7 +129,7 @@ INLINE void load_affine(struct groups *g, int j, const bool weighted, const bool
 	UNROLL for (int k = 0; k < 32; k += VL) {
 		vf w = w_inverse > 0 ? load(g->w + 32 * j + k) * w_inverse : splat(1);
 
-		put16(g->y + j * 32 + k, to_int((load(x + k) - a->low) * inverse * (w * 15)));
+		put16(g->y + j * 32 + k, to_int((load(x + k) * 0.25f - a->low * 0.25f) * inverse * (w * 15)));
 		put16(g->v + j * 32 + k, to_int(w * v_top));
 	}
 }
