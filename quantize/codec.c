@@ -13,6 +13,23 @@
 #include "quantize/encoders.h"
 #include "quantize/floats.h"
 
+/* ---- sets of loops -------------------------------------------------------------------------*/
+
+static const struct encoders *const sets[CPU_SETS] = {
+	[CPU_SCALAR] = &encoders_scalar,
+#if defined(__x86_64__)
+	[CPU_AVX2] = &encoders_avx2,
+	[CPU_AVX512] = &encoders_avx512,
+#elif defined(__aarch64__)
+	[CPU_NEON] = &encoders_neon,
+#endif
+};
+
+static const struct encoders *in_use(void)
+{
+	return sets[cpu_set()];
+}
+
 /* ---- plain numbers -------------------------------------------------------------------------*/
 
 static void decode_f32(const uint8_t *b, size_t n, float *out)
@@ -43,8 +60,7 @@ static void encode_f16(const float *x, const float *weight, size_t n, enum effor
 
 static void decode_bf16(const uint8_t *b, size_t n, float *out)
 {
-	for (size_t i = 0; i < n; i++)
-		out[i] = bf16_to_f32((uint16_t)load_le(b + 2 * i, 2));
+	in_use()->bf16(b, n, out);
 }
 
 static void encode_bf16(const float *x, const float *weight, size_t n, enum effort effort, uint8_t *b)
@@ -76,16 +92,6 @@ static const struct codec { decode_fn *decode; encode_fn *encode; } codecs[DT_CO
 	[DT_NVFP4] = { decode_nvfp4, NULL },
 };
 
-static const struct encoders *const sets[CPU_SETS] = {
-	[CPU_SCALAR] = &encoders_scalar,
-#if defined(__x86_64__)
-	[CPU_AVX2] = &encoders_avx2,
-	[CPU_AVX512] = &encoders_avx512,
-#elif defined(__aarch64__)
-	[CPU_NEON] = &encoders_neon,
-#endif
-};
-
 bool codec_can_decode(enum dtype t)
 {
 	return codecs[t].decode != NULL;
@@ -93,7 +99,7 @@ bool codec_can_decode(enum dtype t)
 
 static encode_fn *encoder(enum dtype t)
 {
-	encode_fn *of_blocks = sets[cpu_set()]->of[t];
+	encode_fn *of_blocks = in_use()->of[t];
 
 	return of_blocks ? of_blocks : codecs[t].encode;
 }
@@ -133,10 +139,23 @@ void codec_encode(enum dtype t, const float *x, const float *weight, size_t n, e
 	}
 }
 
+static size_t first_beyond(const float *x, size_t n, uint32_t top)
+{
+	size_t i = 0;
+
+	if (in_use()->most_bits(x, n) <= top)
+		return n;
+	while ((f32_bits(x[i]) & 0x7FFFFFFF) <= top)
+		i++;
+	return i;
+}
+
 size_t codec_first_not_finite(const float *x, size_t n)
 {
-	for (size_t i = 0; i < n; i++)
-		if ((f32_bits(x[i]) & 0x7F800000) == 0x7F800000)
-			return i;
-	return n;
+	return first_beyond(x, n, 0x7F7FFFFF);
+}
+
+size_t codec_first_nan(const float *x, size_t n)
+{
+	return first_beyond(x, n, 0x7F800000);
 }

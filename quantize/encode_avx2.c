@@ -12,6 +12,7 @@
 enum { VL = 8 };
 typedef float vf __attribute__((vector_size(32)));
 typedef int32_t vi __attribute__((vector_size(32)));
+typedef uint32_t vu __attribute__((vector_size(32)));
 typedef int16_t vs __attribute__((vector_size(32)));
 
 static inline vf less(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
@@ -42,6 +43,11 @@ static inline unsigned keep_below(float *out, vf v, float top)
 	for (int m = _mm256_movemask_ps((__m256)(v <= top)); m; m &= m - 1)
 		out[n++] = v[__builtin_ctz((unsigned)m)];
 	return n;
+}
+
+static inline vi wide16(const uint8_t *p)
+{
+	return (vi)_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p));
 }
 
 static inline vs pair(const int16_t *p)

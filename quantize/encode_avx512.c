@@ -12,6 +12,7 @@
 enum { VL = 16 };
 typedef float vf __attribute__((vector_size(64)));
 typedef int32_t vi __attribute__((vector_size(64)));
+typedef uint32_t vu __attribute__((vector_size(64)));
 typedef int16_t vs __attribute__((vector_size(64)));
 
 static inline vf less(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
@@ -44,6 +45,11 @@ static inline unsigned keep_below(float *out, vf v, float top)
 
 	_mm512_storeu_ps(out, _mm512_maskz_compress_ps(m, (__m512)v));
 	return (unsigned)__builtin_popcount(m);
+}
+
+static inline vi wide16(const uint8_t *p)
+{
+	return (vi)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
 }
 
 static inline vs pair(const int16_t *p)

@@ -2,7 +2,7 @@
 
 #include "quantize/floats.h"
 
-#ifdef SCALAR	/* code for each case of what is constant would be large, and no faster */
+#if defined(SCALAR) || defined(SMALL_CODE)
 #define INLINE static inline
 #define UNROLL
 #else
@@ -84,7 +84,36 @@ INLINE uint16_t half_near(float d, float *value)
 #include "quantize/encode_pair.h"
 #include "quantize/encode_fp4.h"
 
-const struct encoders PASTE(encoders_, SET) = { .of = {
+/* ---- what stands before an encoder -------------------------------------------------------------*/
+
+static void bf16_values(const uint8_t *b, size_t n, float *out)
+{
+	size_t i = 0;
+
+	for (; i + VL <= n; i += VL)
+		store(out + i, as_float((vi)((vu)wide16(b + 2 * i) << 16)));
+	for (; i < n; i++)
+		out[i] = bf16_to_f32((uint16_t)load_le(b + 2 * i, 2));
+}
+
+static uint32_t most_bits(const float *x, size_t n)
+{
+	vi most[PER] = { 0 };
+	uint32_t all[LANES], top = 0;
+	size_t i = 0;
+
+	for (; i + LANES <= n; i += LANES)
+		UNROLL for (int p = 0; p < PER; p++)
+			most[p] = imore(as_int(load(x + i + (size_t)(p * VL))) & 0x7FFFFFFF, most[p]);
+	memcpy(all, most, sizeof all);
+	for (int l = 0; l < LANES; l++)
+		top = all[l] > top ? all[l] : top;
+	for (; i < n; i++)
+		top = (f32_bits(x[i]) & 0x7FFFFFFF) > top ? f32_bits(x[i]) & 0x7FFFFFFF : top;
+	return top;
+}
+
+const struct encoders PASTE(encoders_, SET) = { .bf16 = bf16_values, .most_bits = most_bits, .of = {
 	[DT_Q8_0] = to_q8_0,
 	[DT_Q4_0] = to_q4_0,
 	[DT_IQ4_NL] = to_iq4_nl,

@@ -212,12 +212,13 @@ INLINE vf inverses(vf d)
 	return if_less(size, tiny, splat(0), 1 / if_less(size, tiny, splat(1), d));
 }
 
-#define BY_WEIGHT_AND_EFFORT(name, call) \
-static void name(const float *x, const float *weight, size_t n, enum effort effort, uint8_t *b) \
-{ \
-	if (effort == EFFORT_FAST) { \
-		if (weight) call(x, weight, true, false, n, b); else call(x, NULL, false, false, n, b); \
-	} else { \
-		if (weight) call(x, weight, true, true, n, b); else call(x, NULL, false, true, n, b); \
-	} \
-}
+/* One encoder of the two that `call` is with and without weights. */
+#define BY_WEIGHT(name, call) \
+	static void name(const float *x, const float *weight, size_t n, enum effort effort, uint8_t *b) \
+	{ \
+		bool thorough = effort == EFFORT_BEST; \
+		if (weight) \
+			call(x, weight, true, thorough, n, b); \
+		else \
+			call(x, NULL, false, thorough, n, b); \
+	}

@@ -12,6 +12,7 @@
 enum { VL = 4 };
 typedef float32x4_t vf;
 typedef int32x4_t vi;
+typedef uint32x4_t vu;
 typedef int16x8_t vs;
 
 static inline vf less(vf a, vf b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
@@ -39,6 +40,11 @@ static inline unsigned keep_below(float *out, vf v, float top)
 		n += v[i] <= top;
 	}
 	return n;
+}
+
+static inline vi wide16(const uint8_t *p)
+{
+	return vreinterpretq_s32_u32(vmovl_u16(vreinterpret_u16_u8(vld1_u8(p))));
 }
 
 static inline vs pair(const int16_t *p)

@@ -274,7 +274,7 @@ INLINE void pair_pick(const struct affine_group *a, const int kept, struct pair_
 	}
 }
 
-INLINE void pair_search(struct groups *g, const bool weighted, const int top, const bool thorough, const struct ends ends[2],
+INLINE void pair_search(struct groups *g, const bool weighted, const int top, bool thorough, const struct ends ends[2],
 			struct pair_super *out)
 {
 	struct affine_group a[8];
@@ -345,7 +345,7 @@ INLINE void put_pair_scales(const struct pair_super *s, uint8_t *b)
 	}
 }
 
-INLINE void pair_by(const float *x, const float *weight, const bool weighted, const bool thorough, const int top, size_t n, uint8_t *b)
+INLINE void pair_by(const float *x, const float *weight, const bool weighted, bool thorough, const int top, size_t n, uint8_t *b)
 {
 	struct groups g;
 	struct pair_super s;
@@ -377,17 +377,17 @@ INLINE void pair_by(const float *x, const float *weight, const bool weighted, co
 		}
 	}
 }
-INLINE void q4_k_by(const float *x, const float *weight, const bool weighted, const bool thorough, size_t n, uint8_t *b)
+INLINE void q4_k_by(const float *x, const float *weight, const bool weighted, bool thorough, size_t n, uint8_t *b)
 {
 	pair_by(x, weight, weighted, thorough, 15, n, b);
 }
-BY_WEIGHT_AND_EFFORT(to_q4_k, q4_k_by)
+BY_WEIGHT(to_q4_k, q4_k_by)
 
-INLINE void q5_k_by(const float *x, const float *weight, const bool weighted, const bool thorough, size_t n, uint8_t *b)
+INLINE void q5_k_by(const float *x, const float *weight, const bool weighted, bool thorough, size_t n, uint8_t *b)
 {
 	pair_by(x, weight, weighted, thorough, 31, n, b);
 }
-BY_WEIGHT_AND_EFFORT(to_q5_k, q5_k_by)
+BY_WEIGHT(to_q5_k, q5_k_by)
 
 /* The halves about the best scale, each with its best minimum, by what is lost with the kept codes. */
 INLINE void q4_1_halves(const struct affine_group *a, const int kept, uint16_t *half_d, uint16_t *half_m)
@@ -423,7 +423,7 @@ INLINE void q4_1_halves(const struct affine_group *a, const int kept, uint16_t *
 	*half_d = hd[t], *half_m = hm[t] == 0x8000 ? 0 : hm[t];
 }
 
-INLINE void q4_1_by(const float *x, const float *weight, const bool weighted, const bool thorough, size_t n, uint8_t *b)
+INLINE void q4_1_by(const float *x, const float *weight, const bool weighted, bool thorough, size_t n, uint8_t *b)
 {
 	struct groups g;
 
@@ -455,4 +455,4 @@ INLINE void q4_1_by(const float *x, const float *weight, const bool weighted, co
 		}
 	}
 }
-BY_WEIGHT_AND_EFFORT(to_q4_1, q4_1_by)
+BY_WEIGHT(to_q4_1, q4_1_by)

@@ -13,6 +13,7 @@
 enum { VL = 1 };
 typedef float vf;
 typedef int32_t vi;
+typedef uint32_t vu;
 typedef struct { int16_t a, b; } vs;
 
 static inline vf less(vf a, vf b) { return a < b ? a : b; }
@@ -35,6 +36,8 @@ static inline unsigned keep_below(float *out, vf v, float top)
 	*out = v;
 	return v <= top;
 }
+
+static inline vi wide16(const uint8_t *p) { return p[0] | p[1] << 8; }
 
 static inline vs pair(const int16_t *p) { return (vs){ p[0], p[1] }; }
 

@@ -151,7 +151,7 @@ INLINE void consider_all(struct exact *e, const bool weighted, const struct grid
 
 /* d: a good scale to begin with. Returns the best. */
 INLINE uint16_t scale_refine(const float *x, const float *weight, const bool weighted, const struct grid grid, float most,
-			     const bool thorough, float d, float *value)
+			     bool thorough, float d, float *value)
 {
 	struct exact e;
 	float w_inverse = weighted ? inverse_of(largest(weight, 32)) : 0, near[LANES];
@@ -176,7 +176,7 @@ INLINE uint16_t scale_refine(const float *x, const float *weight, const bool wei
 	return e.half;
 }
 
-INLINE void scale_encode(const float *x, const float *weight, const bool weighted, const bool thorough, const struct grid grid,
+INLINE void scale_encode(const float *x, const float *weight, const bool weighted, bool thorough, const struct grid grid,
 			 const struct scales *scales, const int passes, size_t n, uint8_t *b)
 {
 	struct groups g;
@@ -222,14 +222,14 @@ INLINE void scale_encode(const float *x, const float *weight, const bool weighte
 	}
 }
 
-INLINE void q4_0_by(const float *x, const float *weight, const bool weighted, const bool thorough, size_t n, uint8_t *b)
+INLINE void q4_0_by(const float *x, const float *weight, const bool weighted, bool thorough, size_t n, uint8_t *b)
 {
 	scale_encode(x, weight, weighted, thorough, (struct grid){ -8, 7, false }, &q4_0_scales, 1, n, b);
 }
-BY_WEIGHT_AND_EFFORT(to_q4_0, q4_0_by)
+BY_WEIGHT(to_q4_0, q4_0_by)
 
-INLINE void iq4_nl_by(const float *x, const float *weight, const bool weighted, const bool thorough, size_t n, uint8_t *b)
+INLINE void iq4_nl_by(const float *x, const float *weight, const bool weighted, bool thorough, size_t n, uint8_t *b)
 {
 	scale_encode(x, weight, weighted, thorough, (struct grid){ 0, 15, true }, &iq4_scales, 2, n, b);
 }
-BY_WEIGHT_AND_EFFORT(to_iq4_nl, iq4_nl_by)
+BY_WEIGHT(to_iq4_nl, iq4_nl_by)

@@ -136,7 +136,7 @@ INLINE void super_search(const struct groups *g, const bool weighted, const stru
 	out->d = from_half(out->half);
 }
 
-INLINE void q6_k_by(const float *x, const float *weight, const bool weighted, const bool thorough, size_t n, uint8_t *b)
+INLINE void q6_k_by(const float *x, const float *weight, const bool weighted, bool thorough, size_t n, uint8_t *b)
 {
 	const struct super_kind kind = { { -32, 31, false }, 16, -128, 127 };
 	struct groups g;
@@ -166,9 +166,9 @@ INLINE void q6_k_by(const float *x, const float *weight, const bool weighted, co
 			}
 	}
 }
-BY_WEIGHT_AND_EFFORT(to_q6_k, q6_k_by)
+BY_WEIGHT(to_q6_k, q6_k_by)
 
-INLINE void iq4_xs_by(const float *x, const float *weight, const bool weighted, const bool thorough, size_t n, uint8_t *b)
+INLINE void iq4_xs_by(const float *x, const float *weight, const bool weighted, bool thorough, size_t n, uint8_t *b)
 {
 	const struct super_kind kind = { { 0, 15, true }, 32, -32, 31 };
 	struct groups g;
@@ -195,4 +195,4 @@ INLINE void iq4_xs_by(const float *x, const float *weight, const bool weighted, 
 		}
 	}
 }
-BY_WEIGHT_AND_EFFORT(to_iq4_xs, iq4_xs_by)
+BY_WEIGHT(to_iq4_xs, iq4_xs_by)

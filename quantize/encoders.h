@@ -7,8 +7,13 @@
 
 #include "quantize/codecs.h"
 
-/* One set; an encoder of type t may be NULL. */
-struct encoders { encode_fn *of[DT_COUNT]; };
+/* One set. of[t]: the encoder of a type of blocks, else NULL; bf16: decodes; most_bits: the largest of the
+ * numbers' bits without their signs. */
+struct encoders {
+	decode_fn *bf16;
+	uint32_t (*most_bits)(const float *x, size_t n);
+	encode_fn *of[DT_COUNT];
+};
 extern const struct encoders encoders_scalar, encoders_avx2, encoders_avx512, encoders_neon;
 
 /* The levels of IQ4 by cells of eight: cell i, from 8 i - 128 on, has the level below up to (not with)

@@ -5,7 +5,7 @@
  *
  *   tool_codecs [THREADS]	default 1; 4 MiB of values a thread and pass
  *
- * transfer() is the whole way: decode, find what is not finite, encode. Each figure is the best of
+ * The whole way of transfer(): decode, find what is not finite, encode. Each figure is the best of
  * several passes. Passes or fails nothing.
  */
 #include <pthread.h>
@@ -17,7 +17,8 @@
 #include "quantize/floats.h"
 #include "quantize/quantize.h"
 
-enum { N = 1 << 21, MOST_THREADS = 64, ROW = 4096 };
+enum { MOST_THREADS = 64, PIECE = 4096 };
+static const size_t N = 1 << 21;
 
 struct task {
 	enum dtype type;
@@ -52,11 +53,14 @@ static double run(struct task *t, void *(*f)(void *), int passes)
 static void *convert(void *arg)
 {
 	struct task *t = arg;
-	struct source_layout l = { .kind = SOURCE_PLAIN, .type = DT_BF16, .rows = t->n / ROW, .cols = ROW };
-	struct source_run r = { .l = &l, .weight = t->values, .e1 = t->n };
+	const struct dtype_info *info = dtype_info(t->type);
 
-	if (transfer(&r, t->type, t->out, t->scratch).kind != FAULT_NONE)
-		exit(1);
+	for (size_t i = 0; i < t->n; i += PIECE) {
+		codec_decode(DT_BF16, t->values + 2 * i, PIECE, t->scratch);
+		if (codec_first_not_finite(t->scratch, PIECE) < PIECE)
+			exit(1);
+		codec_encode(t->type, t->scratch, NULL, PIECE, t->effort, t->out + i / info->block * info->bytes);
+	}
 	return NULL;
 }
 
@@ -79,12 +83,12 @@ static void fill(struct task *t)
 {
 	uint32_t seed = 1;
 
-	t->values = malloc((size_t)2 * N);
-	t->out = malloc((size_t)4 * N);
-	t->scratch = malloc(TRANSFER_SCRATCH * sizeof *t->scratch);
+	t->values = malloc(2 * N);
+	t->out = malloc(4 * N);
+	t->scratch = malloc(PIECE * sizeof *t->scratch);
 	if (!t->values || !t->out || !t->scratch)
 		exit(1);
-	memset(t->out, 0, (size_t)4 * N);
+	memset(t->out, 0, 4 * N);
 	for (size_t i = 0; i < N; i++) {
 		float sum = -2;
 
@@ -98,7 +102,7 @@ static void measure(struct task *t, enum dtype type, enum effort effort)
 {
 	const struct dtype_info *info = dtype_info(type);
 	size_t n = effort == EFFORT_BEST || cpu_set() == CPU_SCALAR ? N / 16 : N;
-	double took, bytes = 2.0 * N + (double)N / info->block * info->bytes;
+	double took, bytes = 2.0 * (double)N + (double)(N / info->block * info->bytes);
 
 	for (unsigned i = 0; i < n_threads; i++) {
 		t[i].type = type, t[i].effort = effort, t[i].n = n;
@@ -107,7 +111,7 @@ static void measure(struct task *t, enum dtype type, enum effort effort)
 	took = run(t, convert, 3);
 	printf("%-7s %-7s %-5s %8.1f M values/s %7.2f GB/s of BF16, %6.2f GB/s in and out\n", cpu_name(cpu_set()), info->name,
 	       effort == EFFORT_BEST ? "best" : "fast", 1e-6 * n_threads * (double)n / took,
-	       2e-9 * n_threads * (double)n / took, 1e-9 * n_threads * bytes * ((double)n / N) / took);
+	       2e-9 * n_threads * (double)n / took, 1e-9 * n_threads * bytes * ((double)n / (double)N) / took);
 	fflush(stdout);
 }
 
@@ -122,10 +126,10 @@ int main(int argc, char **argv)
 	n_threads = n_threads < 1 ? 1 : n_threads > MOST_THREADS ? MOST_THREADS : n_threads;
 	for (unsigned i = 0; i < n_threads; i++) {
 		fill(&t[i]);
-		t[i].n = N, t[i].out_bytes = (size_t)N / 32 * 34;
+		t[i].n = N, t[i].out_bytes = N / 32 * 34;
 	}
 	printf("%u threads; Q8_0's traffic alone: %.2f GB/s\n", n_threads,
-	       1e-9 * n_threads * (2.0 * N + (double)t[0].out_bytes) / run(t, move, 5));
+	       1e-9 * n_threads * (2.0 * (double)N + (double)t[0].out_bytes) / run(t, move, 5));
 	for (int s = 0; s < CPU_SETS; s++) {
 		if (!cpu_built((enum cpu_set)s) || !cpu_can((enum cpu_set)s))
 			continue;
@@ -133,7 +137,8 @@ int main(int argc, char **argv)
 		if (cpu_choose(&e) != OK)
 			return 1;
 		for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-			measure(t, types[i], EFFORT_FAST);
+			for (int effort = EFFORT_FAST; effort <= EFFORT_BEST; effort++)
+				measure(t, types[i], (enum effort)effort);
 	}
 	return 0;
 }
