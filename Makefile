@@ -25,16 +25,16 @@ TOOLS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tool_*.c samples/*.c))
 CFLAGS  ?= $(if $(filter debug,$(MODE)),-O0 -g,-O2 -g)
 WARN    := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
 override CFLAGS += $(if $(WERROR),-Werror) -std=c17 -ffp-contract=off -fno-strict-aliasing -fPIE $(WARN) \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-fstack-protector-strong)
+	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -DSMALL_CODE,-fstack-protector-strong)
 override CPPFLAGS += -I. -D_GNU_SOURCE $(if $(SAN)$(filter debug,$(MODE)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) \
 	$(shell pkg-config --cflags $(PKGS))
 override LDFLAGS += -pie -Wl,-z,relro,-z,now
 LDLIBS  += $(shell pkg-config --libs $(PKGS)) -lm -pthread
 
-# One instruction set a file; kernels.c tests for exactly these before it uses one.
+# One instruction set a file; quantize/cpu.c tests for exactly these before it uses one.
 ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
-$(BUILD)/runtime/kernels_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
-$(BUILD)/runtime/kernels_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
+$(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
+$(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
 .PHONY: all check crash fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
@@ -84,6 +84,7 @@ bench: $(BIN) tools         ## speed beside this machine's ceilings (40 GB of sc
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench.sh
 	@BUILD=$(BUILD) tests/bench_context.sh
 	@$(BUILD)/tests/tool_kernels 1; $(BUILD)/tests/tool_kernels $${THREADS:-2}
+	@$(BUILD)/tests/tool_codecs 1; $(BUILD)/tests/tool_codecs $${THREADS:-2}
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_peer.sh
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_stream.sh
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_quant.sh

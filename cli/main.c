@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "quantize/cpu.h"
 
 static int cmd_help(const struct command *self, int argc, char **argv);
 
@@ -78,6 +79,7 @@ static int cmd_help(const struct command *self, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	const struct command *c;
+	struct err e;
 
 	signal(SIGPIPE, SIG_IGN);	/* a closed progress pipe must not stop hours of work */
 	signal(SIGXFSZ, SIG_IGN);	/* a size limit is an error message, not a death */
@@ -96,6 +98,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "ingot: no command is called '%s'; `ingot help` lists them\n", cli_escz(argv[1]));
 		return 2;
 	}
+	if (cpu_choose(&e) != OK)
+		return cli_fail(&e);
 	int code = c->run(c, argc - 2, argv + 2);
 	if (fflush(stdout) != 0 && code == 0) {
 		fputs("ingot: standard output: cannot write all of it\n", stderr);

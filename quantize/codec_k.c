@@ -6,7 +6,6 @@
 #include "quantize/codecs.h"
 
 #include "quantize/floats.h"
-#include "quantize/search.h"
 
 static float half_at(const uint8_t *b)
 {
@@ -85,58 +84,6 @@ void decode_q5_k(const uint8_t *b, size_t n, float *out)
 			decode_k_group(b, b + 16, b + 48, j, out + 32 * j);
 }
 
-static void put_scales(const struct pair_super *s, uint8_t *b)
-{
-	store_le(b, 2, s->half_d);
-	store_le(b + 2, 2, s->half_m);
-	for (unsigned j = 0; j < 4; j++) {
-		b[4 + j] = (uint8_t)(s->scale[j] | (s->scale[j + 4] & 0x30) << 2);
-		b[8 + j] = (uint8_t)(s->min[j] | (s->min[j + 4] & 0x30) << 2);
-		b[12 + j] = (uint8_t)((s->scale[j + 4] & 15) | (s->min[j + 4] & 15) << 4);
-	}
-}
-
-/* top: 15 or 31, the largest code; high: NULL or where its fifth bit goes. */
-static void encode_k_block(const struct block *k, int top, enum effort effort, uint8_t *b, uint8_t *high,
-			   uint8_t *low)
-{
-	struct pair_super s;
-
-	pair_search(k, top, effort, &s);
-	put_scales(&s, b);
-	for (unsigned v = 0; v < 256; v++) {
-		unsigned j = v / 32, l = v % 32;
-		struct affine a = { s.d * (float)s.scale[j], s.m * (float)s.min[j] };
-		unsigned c = affine_code(k->x[v], top, a);
-
-		low[j / 2 * 32 + l] |= (uint8_t)((c & 15) << j % 2 * 4);
-		if (high)
-			high[l] |= (uint8_t)(c >> 4 << j);
-	}
-}
-
-void encode_q4_k(const float *x, const float *weight, size_t n, enum effort effort, uint8_t *b)
-{
-	struct block k;
-
-	for (size_t i = 0; i < n; i += 256, b += 144) {
-		block_load(&k, x + i, weight ? weight + i : NULL, 256);
-		memset(b, 0, 144);
-		encode_k_block(&k, 15, effort, b, NULL, b + 16);
-	}
-}
-
-void encode_q5_k(const float *x, const float *weight, size_t n, enum effort effort, uint8_t *b)
-{
-	struct block k;
-
-	for (size_t i = 0; i < n; i += 256, b += 176) {
-		block_load(&k, x + i, weight ? weight + i : NULL, 256);
-		memset(b, 0, 176);
-		encode_k_block(&k, 31, effort, b, b + 16, b + 48);
-	}
-}
-
 /* ---- Q6_K: 128 bytes of low nibbles, 64 of high pairs of bits, 16 int8 scales, half d ---------
  * Value 128 h + 32 k + l: nibble k / 2 of byte 64 h + 32 (k % 2) + l, bits 2k of byte 32 h + l;
  * y = d scale (code - 32), per 16. */
@@ -152,29 +99,6 @@ void decode_q6_k(const uint8_t *b, size_t n, float *out)
 			unsigned high = b[128 + 32 * h + l] >> 2 * k & 3u;
 
 			out[v] = d * (float)(int8_t)b[192 + v / 16] * (float)((int)(low | high << 4) - 32);
-		}
-	}
-}
-
-void encode_q6_k(const float *x, const float *weight, size_t n, enum effort effort, uint8_t *b)
-{
-	static const struct super_kind kind = { { -32, 31, false }, 16, 16, -128, 127 };
-	struct block kb;
-	struct super s;
-
-	for (size_t i = 0; i < n; i += 256, b += 210) {
-		block_load(&kb, x + i, weight ? weight + i : NULL, 256);
-		super_search(&kb, &kind, effort, &s);
-		memset(b, 0, 210);
-		store_le(b + 208, 2, s.half);
-		for (unsigned v = 0; v < 256; v++) {
-			unsigned h = v / 128, k = v / 32 % 4, l = v % 32;
-			float d = s.d * (float)s.scale[v / 16], inverse = scale_inverse(d);
-			unsigned c = grid_code(&kind.grid, kb.x[v] * inverse);
-
-			b[64 * h + 32 * (k % 2) + l] |= (uint8_t)((c & 15) << k / 2 * 4);
-			b[128 + 32 * h + l] |= (uint8_t)(c >> 4 << 2 * k);
-			b[192 + v / 16] = (uint8_t)(int8_t)s.scale[v / 16];
 		}
 	}
 }

@@ -21,8 +21,6 @@ decode_fn decode_q2_k, decode_q3_k, decode_q4_k, decode_q5_k, decode_q6_k;	/* co
 decode_fn decode_iq4_nl, decode_iq4_xs;						/* codec_iq4.c */
 decode_fn decode_mxfp4, decode_nvfp4;						/* codec_fp4.c */
 decode_fn decode_e4m3_128;							/* packed.c */
-encode_fn encode_q4_0, encode_q4_1, encode_q8_0, encode_iq4_nl, encode_iq4_xs, encode_q4_k, encode_q5_k, encode_q6_k;
-encode_fn encode_mxfp4, encode_nvfp4;
 
 /* Scale and minimum number j (0..7) of the 12 bytes in which Q4_K and Q5_K keep them, 6 bits each. */
 static inline unsigned k_scale(const uint8_t sc[12], unsigned j)

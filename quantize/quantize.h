@@ -23,8 +23,9 @@ void codec_decode(enum dtype t, const uint8_t *blocks, size_t n, float *out);
 enum effort { EFFORT_FAST, EFFORT_BEST };
 void codec_encode(enum dtype t, const float *x, const float *weight, size_t n, enum effort effort,
 		  uint8_t *blocks);
-/* First element of x[n] that is NaN or infinite, or n. */
+/* First element of x[n] that is NaN or infinite (NaN), or n. */
 size_t codec_first_not_finite(const float *x, size_t n);
+size_t codec_first_nan(const float *x, size_t n);
 
 /* ---- finite.c -----------------------------------------------------------------------------*/
 

@@ -61,18 +61,20 @@ static bool scale_value(const struct source_run *r, uint64_t i, float *s)
 static struct fault decode_fp8(const struct source_run *r, float *out)
 {
 	const uint8_t *w = r->weight;
+	float value[256], s;
 	struct stretch t;
-	float s;
 
+	for (unsigned c = 0; c < 256; c++)
+		value[c] = (c & 0x7F) == 0x7F ? NAN : e4m3_to_f32((uint8_t)c);
 	for (uint64_t e = r->e0; e < r->e1; e += t.n, w += t.n, out += t.n) {
 		t = next_stretch(r, e);
 		if (!scale_value(r, t.scale, &s))
 			return (struct fault){ FAULT_NAN, e };
-		for (uint64_t i = 0; i < t.n; i++) {
-			if ((w[i] & 0x7F) == 0x7F)
-				return (struct fault){ FAULT_NAN, e + i };
-			out[i] = e4m3_to_f32(w[i]) * s;
-		}
+		for (uint64_t i = 0; i < t.n; i++)
+			out[i] = value[w[i]] * s;
+		size_t bad = codec_first_nan(out, t.n);
+		if (bad < t.n)
+			return (struct fault){ FAULT_NAN, e + bad };
 	}
 	return no_fault;
 }
@@ -80,16 +82,18 @@ static struct fault decode_fp8(const struct source_run *r, float *out)
 static struct fault decode_fp4(const struct source_run *r, float *out)
 {
 	const uint8_t *w = r->weight;
+	float value[16], s;
 	struct stretch t;
-	float s;
 
 	for (uint64_t e = r->e0; e < r->e1; e += t.n, out += t.n) {
 		t = next_stretch(r, e);
 		if (!scale_value(r, t.scale, &s))
 			return (struct fault){ FAULT_NAN, e };
+		for (int c = 0; c < 16; c++)
+			value[c] = e2m1_values[c] * s;
 		for (uint64_t i = 0; i < t.n; i++) {
 			uint8_t pair = w[(e - r->e0 + i) / 2];
-			out[i] = e2m1_values[(e + i) & 1 ? pair >> 4 : pair & 15] * s;
+			out[i] = value[(e + i) & 1 ? pair >> 4 : pair & 15];
 		}
 	}
 	return no_fault;
@@ -104,10 +108,8 @@ struct fault source_decode(const struct source_run *r, float *out)
 	if (r->l->kind == SOURCE_FP4)
 		return decode_fp4(r, out);
 	codec_decode(r->l->type, r->weight, n, out);
-	for (size_t i = 0; i < n; i++)
-		if (isnan(out[i]))
-			return (struct fault){ FAULT_NAN, r->e0 + i };
-	return no_fault;
+	size_t bad = codec_first_nan(out, n);
+	return bad < n ? (struct fault){ FAULT_NAN, r->e0 + bad } : no_fault;
 }
 
 bool transfer_is_exact(const struct source_layout *l, enum dtype target)
@@ -264,7 +266,7 @@ static struct fault by_value(const struct source_run *r, enum dtype target, cons
 	for (uint64_t e = r->e0, n; e < r->e1; e += n) {
 		uint64_t b0, b1, s0, s1;
 
-		n = u64_min(r->e1 - e, TRANSFER_SCRATCH);
+		n = u64_min(r->e1 - e, TRANSFER_SCRATCH / 4);	/* stays in the first-level cache */
 		source_weight_range(r->l, r->e0, e, &b0, &b1);
 		source_scale_range(r->l, e, e + n, &s0, &s1);
 		struct source_run part = {

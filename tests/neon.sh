@@ -1,6 +1,6 @@
 #!/bin/bash
-# The NEON kernels against the scalar ones, to the bit: tests/test_kernels built for AArch64 and run
-# under qemu-user. Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static. Without them it says so and
+# The NEON kernels and encoders against the scalar ones, to the bit: tests/test_kernels and
+# tests/test_encode_sets built for AArch64 and run under qemu-user. Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static. Without them it says so and
 # exits with 77: nothing was shown.
 set -eu
 cd "$(dirname "$0")/.."
@@ -12,8 +12,10 @@ if [ -z "$qemu" ] || ! command -v $cc >/dev/null; then
 fi
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
-$cc -static -O2 -std=c17 -ffp-contract=off -fno-strict-aliasing -D_GNU_SOURCE -I. -Wall -Wextra tests/test_kernels.c \
-	runtime/kernels.c runtime/kernels_scalar.c runtime/kernels_neon.c runtime/product.c runtime/pool.c \
-	quantize/codec*.c quantize/search.c quantize/super.c quantize/finite.c quantize/packed.c format/dtype.c format/err.c format/file.c \
-	-o "$out/test_kernels" -lm -pthread
-"$qemu" "$out/test_kernels"
+for test in test_kernels test_encode_sets; do
+	$cc -static -O2 -std=c17 -ffp-contract=off -fno-strict-aliasing -D_GNU_SOURCE -I. -Wall -Wextra tests/$test.c \
+		runtime/kernels.c runtime/kernels_scalar.c runtime/kernels_neon.c runtime/product.c runtime/pool.c \
+		quantize/codec*.c quantize/encode_*.c quantize/cpu.c quantize/finite.c quantize/packed.c \
+		format/dtype.c format/err.c format/file.c -o "$out/$test" -lm -pthread
+	"$qemu" "$out/$test"
+done
