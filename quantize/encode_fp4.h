@@ -1,4 +1,8 @@
-/* ---- FP4 E2M1 under scales of a byte: MXFP4, NVFP4 --------------------------------------------*/
+/* SPDX-License-Identifier: MIT
+ *
+ * encode_fp4.h - part of encode_body.h: FP4 E2M1 codes under scales of a byte. All scales that can be best
+ * are tried: MXFP4's few one after another, lanes being values; NVFP4's as lanes.
+ */
 
 /* Nearest magnitude of E2M1 to a >= 0, ties to the even code, before it is held to 6: below 2 steps are
  * 1/2, and adding 2^22 times the power of two beneath a leaves no bits for less. */
@@ -57,8 +61,6 @@ INLINE unsigned mxfp4_scale(const float *x, const float *weight, float most)
 
 	e = e < 2 ? 2 : e;
 	float unit = e > 253 ? 0x1p-127f : bits_f32((uint32_t)(254 - e) << 23);
-	if (e > 253 && e == 254)
-		unit = 0x1p-127f;
 	UNROLL for (int i = 0; i < 32; i += VL)
 		store(a + i, fabs_of(load(x + i)) * unit);
 	best = e - 2;
@@ -89,10 +91,11 @@ static void to_mxfp4(const float *x, const float *weight, size_t n, enum effort 
 
 		b[0] = (uint8_t)e;
 		inverse = e == 254 ? 0x1p-127f : bits_f32((254 - e) << 23);
-		top = e == 253 ? 3 : 6;
+		top = e == 253 ? 3 : 6;	/* more would leave float32 */
 		UNROLL for (int l = 0; l < 16; l += VL) {
 			vf low = load(v + l), high = load(v + l + 16);
-			vf r = less(near_e2m1(fabs_of(low) * inverse), splat(top)), s = less(near_e2m1(fabs_of(high) * inverse), splat(top));
+			vf r = less(near_e2m1(fabs_of(low) * inverse), splat(top));
+			vf s = less(near_e2m1(fabs_of(high) * inverse), splat(top));
 
 			put8(b + 1 + l, code_e2m1(r, low) | code_e2m1(s, high) << 4);
 		}
@@ -106,7 +109,8 @@ static void to_mxfp4(const float *x, const float *weight, size_t n, enum effort 
 #define NV(i) NV1((i) < 126 ? 126 - (i) : 1)
 #define NV4(i) NV(i), NV(i + 1), NV(i + 2), NV(i + 3)
 #define NV16(i) NV4(i), NV4(i + 4), NV4(i + 8), NV4(i + 12)
-static const float nvfp4_scales[160] = { NV16(0), NV16(16), NV16(32), NV16(48), NV16(64), NV16(80), NV16(96), NV16(112), NV16(128), NV16(144) };
+static const float nvfp4_scales[160] = { NV16(0), NV16(16), NV16(32), NV16(48), NV16(64),
+					 NV16(80), NV16(96), NV16(112), NV16(128), NV16(144) };
 
 /* From the first scale d that can be best, downwards: half of a larger one has all its numbers that are
  * needed. Sixteen at a time. */
@@ -155,7 +159,7 @@ static void to_nvfp4(const float *x, const float *weight, size_t n, enum effort 
 			uint8_t c[16];
 
 			b[s] = 0;
-			if (most > 0x1p-20f) {
+			if (most > 0x1p-20f) {	/* else under half of the least scale */
 				b[s] = (uint8_t)(w ? nvfp4_scale(v, w, most) : nvfp4_scale(v, NULL, most));
 				inverse = 1 / nvfp4_scales[126 - b[s]];
 			}
