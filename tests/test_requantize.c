@@ -39,7 +39,7 @@ static enum status quantize(const char *from, const char *to, const char *rule, 
 	struct convert_result result;
 	struct log notes = { 0 };
 	struct convert_options o = { .source = from, .out = to, .recipe = &r, .force = true,
-				     .run = { .threads = threads, .max_memory = 1ull << 30 } };
+				     .allow_requantize = true, .run = { .threads = threads, .max_memory = 1ull << 30 } };
 	enum status st;
 
 	CHECK(recipe_add(&r, rule, false, "test", e) == OK);
@@ -155,8 +155,8 @@ static void blocks_across_chunks(void)
 {
 	static const struct foreign_tensor big[] = { { "blk.0.ffn_up.weight", DT_F16, 2, { 2300, 2304 } } };
 	static const struct { const char *rule, *from, *to; enum dtype before, after; } steps[] = {
-		{ ".*=Q6_K", "in", "k", DT_F16, DT_Q6_K }, { ".*=F32", "k", "f", DT_Q6_K, DT_F32 },
-		{ ".*=Q8_0", "f", "q", DT_F32, DT_Q8_0 },
+		{ ".*=Q6_K", "in", "k", DT_F16, DT_Q6_K }, { ".*=Q8_0", "k", "q", DT_Q6_K, DT_Q8_0 },
+		{ ".*=F32", "q", "f", DT_Q8_0, DT_F32 },
 	};
 	char from[100], to[100];
 	struct err e;
