@@ -17,6 +17,7 @@ const struct command commands[] = {
 	{ "verify", "PATH", "check the digests of a source, or the seal of a GGUF", cmd_verify },
 	{ "sign", "FILE.gguf --key KEY.pem", "sign a sealed GGUF in place", cmd_sign },
 	{ "perplexity", "MODEL -f TEXT", "run a checkpoint or GGUF over a text", cmd_perplexity },
+	{ "calibrate", "MODEL -f TEXT -o OUT.gguf", "importance of weights for quantizing, from a text", cmd_calibrate },
 	{ "run", "MODEL -p PROMPT", "generate text with a checkpoint or GGUF", cmd_run },
 	{ "compare", "A B", "how far the values of two models are apart, tensor by tensor", cmd_compare },
 	{ "help", "[COMMAND]", "this list, or one command's options", cmd_help },

@@ -223,6 +223,8 @@ struct request {
 	{ "write-recipe", 0, OPT_STR, &(q).o.write_recipe, "FILE", "the recipe that is used, for --recipe" }, \
 	{ "dry-run", 0, OPT_FLAG, &(q).o.dry_run, NULL, "print the plan with expected errors, and stop" }, \
 	{ "force", 0, OPT_FLAG, &(q).o.force, NULL, "replace an existing OUT.gguf when the new one is complete" }, \
+	{ "resume", 0, OPT_FLAG, &(q).o.resume, NULL, "go on with what a run left that was stopped or killed" }, \
+	{ "journal-every", 0, OPT_SIZE, &(q).o.journal_every, "SIZE", "output that a crash may cost (default 1G, or 10 s)" }, \
 	{ NULL, 0, OPT_FLAG, NULL, NULL, NULL }
 
 static enum status set_effort(struct request *q, struct err *e)

@@ -255,7 +255,7 @@ static char *as_tsv(const struct report *p)
 enum status report_check(const char *path, bool force, struct err *e)
 {
 	struct output o;
-	enum status st = output_open(&o, path, 0, force, e);
+	enum status st = output_open(&o, path, 0, force, LEFTOVER_REPLACE, e);
 
 	output_abandon(&o);
 	return st;
@@ -276,7 +276,7 @@ enum status report_write(const char *path, bool force, const struct convert_resu
 		st = err_set(e, ERR_NOMEM, "%s: no memory for the report", path);
 		goto out;
 	}
-	TRY(output_open(&o, path, strlen(text), force, e));
+	TRY(output_open(&o, path, strlen(text), force, LEFTOVER_REPLACE, e));
 	TRY(output_write(&o, text, strlen(text), 0, e));
 	TRY(output_commit(&o, e));
 out:

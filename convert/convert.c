@@ -2,6 +2,7 @@
  *
  * convert.c - the pass list: open, check what is known of the digests, plan, stream, seal.
  */
+#include "convert/journal.h"
 #include "convert/target.h"
 
 #include <fcntl.h>
@@ -195,29 +196,115 @@ out:
 	return st;
 }
 
-static enum status write_outputs(struct convert_result *r, const struct convert_options *o, struct err *e)
+/* What is open while outputs are written. */
+struct work {
+	struct output out[PLAN_OUTPUTS];
+	struct aux *aux;
+	struct journal *journal;
+	struct claims claims;
+};
+
+/* Outputs and what an earlier run left of them. */
+static enum status open_outputs(struct convert_result *r, const struct convert_options *o, struct work *w,
+				struct log *notes, struct err *e)
 {
-	struct output out[PLAN_OUTPUTS] = { OUTPUT_NONE, OUTPUT_NONE };
+	enum leftover left = o->resume ? LEFTOVER_KEEP : o->force ? LEFTOVER_REPLACE : LEFTOVER_REFUSE;
+	bool earlier;
+	enum status st;
+
+	TRY(aux_open(&w->aux, &r->plan, e));
+	TRY(journal_new(&w->journal, r->paths[0], &r->plan, w->aux, o->journal_every, e));
+	earlier = o->resume && journal_exists(w->journal);
+	if (earlier && o->measure) {
+		log_add(notes, "%s: a report needs every value: starts anew", r->paths[0]);
+		earlier = false;
+	}
+	if (earlier)
+		TRY(journal_find_sealed(w->journal, &r->plan, r->paths, &w->claims, e));
+	for (size_t i = 0; i < r->plan.n_outputs; i++)
+		if (!w->claims.sealed[i])
+			TRY(output_open(&w->out[i], r->paths[i], r->plan.out[i].file_size, o->force, left, e));
+	if (earlier)
+		TRY(journal_resume(w->journal, &r->plan, w->out, r->sha256, o->run.threads, &w->claims, notes, e));
+	if (earlier)
+		log_add(notes, "%s: goes on with %zu of %zu shards and %llu chunks (%llu MiB) that an earlier run made",
+			r->paths[0], w->claims.n_shards, r->plan.ckpt->n_shards,
+			(unsigned long long)w->claims.n_chunks, (unsigned long long)(w->claims.bytes >> 20));
+	st = journal_start(w->journal, &r->plan, &w->claims, r->sha256, e);
+out:
+	return st;
+}
+
+/* Headers into their places, then names: the sidecar first, so that when the model has its name,
+ * everything is there. The journal knows of both before either happens. */
+static enum status commit(struct convert_result *r, struct work *w, struct err *e)
+{
 	size_t n = r->plan.n_outputs;
 	enum status st;
 
-	for (size_t i = 0; i < n; i++)
-		TRY(output_open(&out[i], r->paths[i], r->plan.out[i].file_size, o->force, e));
-	TRY(pipeline_run(&r->plan, out, r->sha256, &o->run, e));
+	TRY(journal_flush(w->journal, &r->plan, w->out, e));
+	for (uint32_t i = 0; i < n; i++) {
+		TRY(seal(r, &r->plan.out[i], e));
+		if (w->claims.sealed[i])
+			continue;
+		TRY(output_write(&w->out[i], r->plan.out[i].header.buf, r->plan.out[i].header.len, 0, e));
+		TRY(output_sync(&w->out[i], e));
+		TRY(journal_sealed(w->journal, i, &r->plan.out[i], e));
+	}
+	for (size_t i = n; i-- > 0;)
+		if (!w->claims.sealed[i])
+			TRY(output_commit(&w->out[i], e));
+out:
+	return st;
+}
+
+/* Whether going on can help: a source that breaks its format will do so again. */
+static bool may_resume(const struct convert_result *r, enum status st)
+{
+	/* one shard of several may be replaced, and what the others made stays */
+	return st == ERR_STOPPED || st == ERR_IO || st == ERR_NOMEM ||
+	       (st == ERR_MISMATCH && r->plan.ckpt->n_shards > 1);
+}
+
+static void close_work(struct convert_result *r, struct work *w, enum status st, struct log *notes)
+{
+	struct err ignored;
+	bool keep = journal_started(w->journal) && may_resume(r, st);
+
+	if (keep && journal_flush(w->journal, &r->plan, w->out, &ignored) != OK)
+		log_add(notes, "%s", ignored.msg);	/* what was flushed before still counts */
+	keep = keep && journal_has_claims(w->journal);
+	for (size_t i = 0; i < r->plan.n_outputs; i++)
+		if (keep || (!journal_started(w->journal) && w->out[i].kept))
+			output_leave(&w->out[i]);
+		else
+			output_abandon(&w->out[i]);
+	if (keep)
+		log_add(notes, "%s: what is done is kept; run the same command with --resume to go on", r->paths[0]);
+	journal_close(w->journal, keep);
+	claims_close(&w->claims);
+	aux_close(w->aux);
+}
+
+static enum status write_outputs(struct convert_result *r, const struct convert_options *o, struct log *notes,
+				 struct err *e)
+{
+	struct work w = { .out = { OUTPUT_NONE, OUTPUT_NONE } };
+	struct run_state run = { w.out, NULL, NULL, &w.claims, r->sha256 };
+	size_t n = r->plan.n_outputs;
+	enum status st;
+
+	TRY(open_outputs(r, o, &w, notes, e));
+	run.aux = w.aux;
+	run.journal = w.journal;
+	TRY(pipeline_run(&r->plan, &run, &o->run, e));
 	for (size_t i = 0; i < r->plan.ckpt->n_files; i++)
 		TRY(file_unchanged(&r->plan.ckpt->files[i].file, e));
-	for (size_t i = 0; i < n; i++) {
-		TRY(seal(r, &r->plan.out[i], e));
-		TRY(output_write(&out[i], r->plan.out[i].header.buf, r->plan.out[i].header.len, 0, e));
-	}
-	/* the sidecar first: when the model has its name, everything is there */
-	for (size_t i = n; i-- > 0;)
-		TRY(output_commit(&out[i], e));
-	for (size_t i = 0; i < n && o->sums; i++)
-		TRY(write_sums(r->paths[i], o->force, e));
+	TRY(commit(r, &w, e));
 out:
-	for (size_t i = 0; i < n; i++)
-		output_abandon(&out[i]);
+	close_work(r, &w, st, notes);
+	for (size_t i = 0; i < n && o->sums && st == OK; i++)
+		st = write_sums(r->paths[i], o->force, e);
 	return st;
 }
 
@@ -301,13 +388,15 @@ static enum status carry_out(struct convert_result *r, const struct convert_opti
 	TRY(name_outputs(r, o->out, e));
 	TRY(refuse_inputs(r, e));
 	if (o->write_recipe)
-		TRY(recipe_write(o->target_size ? &r->target.recipe : o->recipe, o->write_recipe, o->force, e));
+		TRY(recipe_write(o->target_size ? &r->target.recipe : o->recipe, o->write_recipe,
+				 o->force || o->resume, e));
 	if (o->dry_run) {
 		TRY(expect(r, o, e));
 		goto out;
 	}
-	TRY(write_outputs(r, o, e));
-	ledger_note_fp4(&r->plan, notes);
+	TRY(write_outputs(r, o, notes, e));
+	if (!o->resume)		/* else only what this run made was measured */
+		ledger_note_fp4(&r->plan, notes);
 out:
 	return st;
 }

@@ -197,6 +197,12 @@ enum status aux_seen(struct aux *a, uint32_t t, uint64_t tile, const void *p, si
 enum status aux_read(struct aux *a, const struct checkpoint *c, const struct plan *p,
 		     const struct st_tensor *t, uint64_t b0, uint64_t b1, uint8_t *buf,
 		     const uint8_t **at, struct sha256 *h, struct err *e) MUST_USE;
+/* Gives every tile's digest that is known and was not given before. */
+enum status aux_export(struct aux *a, enum status (*put)(void *arg, uint32_t t, uint64_t tile,
+							 const uint8_t digest[SHA256_BYTES], struct err *e),
+		       void *arg, struct err *e) MUST_USE;
+/* A digest from an earlier run. False: no such tile, or another digest is known already. */
+bool aux_import(struct aux *a, uint32_t t, uint64_t tile, const uint8_t digest[SHA256_BYTES]);
 void aux_close(struct aux *a);
 
 /* ---- stream.c, pipeline.c: shards in, chunks out ----------------------------------------------*/
@@ -208,11 +214,21 @@ struct pipeline_options {
 	void (*progress)(void *arg, uint64_t done, uint64_t total, const char *tensor);
 	void *arg;
 };
-/* Converts every unit of the plan into the open outputs, fills in chunk digests and the SHA-256 of
- * each shard (into sha256, 32 bytes a file of the checkpoint), and compares those with what is
- * expected. allow_unverified: files without a known digest are no error. */
-enum status pipeline_run(struct plan *p, struct output *outputs, uint8_t *sha256,
-			 const struct pipeline_options *o, struct err *e) MUST_USE;
+/* What a run keeps besides the plan: see journal.h, aux.c. claims zeroed: nothing is done yet. */
+struct journal;
+struct claims;
+struct run_state {
+	struct output *outputs;
+	struct aux *aux;
+	struct journal *journal;
+	const struct claims *claims;
+	uint8_t *sha256;
+};
+/* Converts every unit of the plan that is not claimed into the open outputs, fills in chunk digests and
+ * the SHA-256 of each shard (into sha256, 32 bytes a file of the checkpoint), and compares those with what is
+ * expected. */
+enum status pipeline_run(struct plan *p, const struct run_state *r, const struct pipeline_options *o,
+			 struct err *e) MUST_USE;
 /* Bytes of buffers that pipeline_run will use, and how many workers fit (0: not one). */
 uint64_t pipeline_memory(const struct plan *p, unsigned threads, uint64_t max_memory, unsigned *workers);
 
@@ -234,9 +250,10 @@ struct convert_options {
 	const struct recipe *recipe;
 	enum effort effort;
 	const struct importance *importance;
-	bool no_mtp, allow_unverified, allow_requantize, force, sums, dry_run, measure;
+	bool no_mtp, allow_unverified, allow_requantize, force, resume, sums, dry_run, measure;
 	uint64_t target_size;		/* bytes that the model's file may have; 0: types are the recipe's */
 	const char *write_recipe;	/* a file for the recipe that was used, or NULL */
+	uint64_t journal_every;		/* bytes of output that a crash may cost; 0: JOURNAL_EVERY */
 	struct pipeline_options run;
 };
 struct convert_result {

@@ -172,18 +172,19 @@ static bool one_unit(struct pipeline *q, struct worker_buffers *b, size_t *last)
 	if (st != OK)
 		fail(q, &e);	/* before the shard, whose stream may stand in the middle of a unit, is free */
 	return_shard(q, s);
-	if (st == OK && have) {
+	if (st == OK && have && !u.claimed) {
 		st = unit_convert(&u, &q->c, (uint32_t)s, b, &e);
-		if (st != OK)
+		if (st != OK) {
 			fail(q, &e);
-	}
-	if (st == OK && have) {
-		unit_hash(&u, &q->c, (uint32_t)s, b);
-		ledger_keep(&u, &q->c, (uint32_t)s, &b->errors);
+		} else {
+			unit_hash(&u, &q->c, (uint32_t)s, b);
+			ledger_keep(&u, &q->c, (uint32_t)s, &b->errors);
+		}
 	}
 	sem_post(&q->computing);
-	if (st == OK && have) {
-		st = unit_write(&u, &q->c, (uint32_t)s, &e);
+	if (st == OK && !u.claimed) {
+		st = have ? unit_write(&u, &q->c, (uint32_t)s, &e)
+			  : journal_shard(q->c.journal, (uint32_t)s, q->c.sha256 + SHA256_BYTES * s, &e);
 		if (st != OK)
 			fail(q, &e);
 	}
@@ -254,8 +255,7 @@ static void watch(struct pipeline *q)
 		pthread_cond_timedwait(&q->changed, &q->lock, &t);
 		if (q->o->stop && *q->o->stop) {
 			if (q->err.status == OK)
-				err_set(&q->err, ERR_STOPPED, "stopped by signal %d; nothing has been written under "
-					"the final name", *q->o->stop);
+				err_set(&q->err, ERR_STOPPED, "stopped by signal %d", *q->o->stop);
 			pthread_cond_broadcast(&q->changed);
 		}
 		if (q->o->progress) {
@@ -286,6 +286,11 @@ static enum status streams_open(struct pipeline *q, struct err *e)
 			st = sha256_open(&q->streams[i].follow.hash, e);
 		if (st == OK)
 			sha256_start(&q->streams[i].hash);
+		if (q->c.claims->shards && q->c.claims->shards[i]) {
+			q->state[i] = SHARD_DONE;
+			q->n_done++;
+			atomic_fetch_add(&q->bytes_done, q->c.p->ckpt->files[i].file.id.size);
+		}
 	}
 	return st;
 }
@@ -299,18 +304,18 @@ static void pipeline_close(struct pipeline *q)
 	}
 	free(q->streams);
 	free(q->state);
-	aux_close(q->c.aux);
 	pthread_mutex_destroy(&q->lock);
 	pthread_cond_destroy(&q->changed);
 	sem_destroy(&q->computing);
 }
 
-enum status pipeline_run(struct plan *p, struct output *outputs, uint8_t *sha256,
-			 const struct pipeline_options *o, struct err *e)
+enum status pipeline_run(struct plan *p, const struct run_state *r, const struct pipeline_options *o,
+			 struct err *e)
 {
 	struct crew crew = muster(p, o->threads, o->max_memory);
-	struct pipeline q = { .c = { .p = p, .outputs = outputs, .sha256 = sha256, .apart = crew.apart }, .o = o,
-			      .n_shards = p->ckpt->n_shards, .n_workers = crew.n, .sizes = crew.sizes };
+	struct pipeline q = { .c = { .p = p, .outputs = r->outputs, .aux = r->aux, .journal = r->journal,
+				     .claims = r->claims, .sha256 = r->sha256, .apart = crew.apart },
+			      .o = o, .n_shards = p->ckpt->n_shards, .n_workers = crew.n, .sizes = crew.sizes };
 	pthread_t *threads = NULL;
 	unsigned started = 0;
 	enum status st;
@@ -318,7 +323,6 @@ enum status pipeline_run(struct plan *p, struct output *outputs, uint8_t *sha256
 	pthread_mutex_init(&q.lock, NULL);
 	pthread_cond_init(&q.changed, NULL);
 	sem_init(&q.computing, 0, o->threads);
-	TRY(aux_open(&q.c.aux, p, e));
 	TRY(streams_open(&q, e));
 	threads = mem_new(q.n_workers, sizeof *threads, "threads", e);
 	if (!threads) {

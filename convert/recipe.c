@@ -223,7 +223,7 @@ enum status recipe_write(const struct recipe *r, const char *path, bool force, s
 	if (!text)
 		return e->status;
 	text[n++] = '\n';	/* in the terminator's place: it is counted */
-	TRY(output_open(&out, path, n, force, e));
+	TRY(output_open(&out, path, n, force, LEFTOVER_REPLACE, e));
 	TRY(output_write(&out, text, n, 0, e));
 	TRY(output_commit(&out, e));
 out:

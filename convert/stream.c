@@ -117,6 +117,19 @@ static enum status read_piece(struct shard_stream *s, const struct conversion *c
 	return OK;
 }
 
+static bool is_claimed(const struct unit *u, const struct conversion *c, const struct feed *f)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < u->n_feeds; i++) {
+		const struct plan_tensor *t = tensor_of(c->p, &f[i]);
+		const uint8_t *chunks = c->claims->chunks[f[i].output];
+
+		all &= chunks && chunks[t->first_chunk + f[i].matrix * t->chunks.per_matrix + u->chunk];
+	}
+	return all;
+}
+
 /* In pieces that stay in a core's own cache from the read to the converted blocks. */
 static enum status make_unit(struct shard_stream *s, const struct conversion *c, struct worker_buffers *b,
 			     struct unit *u, struct err *e)
@@ -125,18 +138,19 @@ static enum status make_unit(struct shard_stream *s, const struct conversion *c,
 	const struct plan_tensor *t = tensor_of(c->p, f);
 	uint64_t step = plan_piece(t), next = UINT64_MAX;
 
-	if (unit_open(u, c, s->shard, b, e) != OK)
+	u->claimed = is_claimed(u, c, f);
+	if (!u->claimed && unit_open(u, c, s->shard, b, e) != OK)
 		return e->status;
 	if (u->chunk + 1 < t->chunks.per_matrix)
 		next = plan_unit(t, u->chunk + 1).e0;
-	u->held = c->apart && t->parts == 1;
+	u->held = c->apart && t->parts == 1 && !u->claimed;
 	if (u->held)
 		return read_piece(s, c, f, u->range.e0, u->range.e1, next, b->in, e);
 	for (uint64_t e0 = u->range.e0; e0 < u->range.e1; e0 += step) {
 		uint64_t e1 = u64_min(e0 + step, u->range.e1);
 
 		if (read_piece(s, c, f, e0, e1, next, b->in, e) != OK ||
-		    unit_piece(u, c, s->shard, e0, e1, b->in, b, e) != OK)
+		    (!u->claimed && unit_piece(u, c, s->shard, e0, e1, b->in, b, e) != OK))
 			return e->status;
 	}
 	return OK;

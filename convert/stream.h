@@ -5,7 +5,7 @@
 #ifndef CONVERT_STREAM_H
 #define CONVERT_STREAM_H
 
-#include "convert/convert.h"
+#include "convert/journal.h"
 
 /* A sealed GGUF on its way past: each chunk against the seal. One thread at a time. */
 struct seal_follow {
@@ -48,12 +48,15 @@ struct unit {
 	struct encoding how;
 	uint8_t *to, *bytes;		/* in worker_buffers.out: of element e0, of the chunk */
 	bool held;			/* its source is in worker_buffers.in, not yet converted */
+	bool claimed;			/* an earlier run has made it: its source only passes */
 };
 /* What the workers share and do not change. */
 struct conversion {
 	struct plan *p;
 	struct output *outputs;
 	struct aux *aux;
+	struct journal *journal;
+	const struct claims *claims;	/* zeroed: none */
 	uint8_t *sha256;		/* 32 bytes a file of the checkpoint */
 	bool apart;			/* a shard is read by one worker and converted by others */
 };
@@ -79,6 +82,7 @@ void ledger_add(struct error_sums *s, const struct source_run *run, enum dtype t
 void ledger_keep(const struct unit *u, const struct conversion *c, uint32_t shard, const struct error_sums *s);
 /* The digest of a finished unit, into every header that has the chunk. */
 void unit_hash(const struct unit *u, const struct conversion *c, uint32_t shard, struct worker_buffers *b);
+/* Into its places, and into the journal. */
 enum status unit_write(const struct unit *u, const struct conversion *c, uint32_t shard, struct err *e) MUST_USE;
 
 #endif

@@ -56,7 +56,18 @@ struct imatrix_head {
 			      struct err *e);
 	void *ctx;
 };
-/* The GGUF form, under its name only when complete (output.c). */
-enum status imatrix_write(const char *path, bool force, const struct imatrix_head *h, struct err *e) MUST_USE;
+/* The GGUF form, in two steps around the work that makes the sums: names and sizes are settled first,
+ * and the place on the disk is taken (output.c); then the sums are asked for, and the file gets its
+ * name when it is complete. h and what it points to are borrowed until the end. */
+struct imatrix_writer {
+	const struct imatrix_head *h;
+	struct output out;
+	uint64_t *off, data_off, size;	/* off owned: of each tensor's sums and counts */
+};
+#define IMATRIX_WRITER_NONE ((struct imatrix_writer){ .out = OUTPUT_NONE })
+enum status imatrix_begin(struct imatrix_writer *w, const char *path, bool force, const struct imatrix_head *h,
+			  struct err *e) MUST_USE;
+enum status imatrix_end(struct imatrix_writer *w, struct err *e) MUST_USE;
+void imatrix_abandon(struct imatrix_writer *w);	/* safe after imatrix_end, and on NONE */
 
 #endif

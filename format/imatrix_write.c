@@ -12,13 +12,6 @@
 
 enum { ALIGNMENT = 32 };
 
-struct writer {
-	const struct imatrix_head *h;
-	struct output out;
-	uint64_t *off;			/* owned: of each tensor's sums and counts, from data_off */
-	uint64_t data_off;
-};
-
 static uint64_t put_part(struct gguf_writer *w, const char *name, const char *part, uint64_t n, uint64_t cols)
 {
 	const uint64_t shape[2] = { n, cols };
@@ -28,7 +21,7 @@ static uint64_t put_part(struct gguf_writer *w, const char *name, const char *pa
 	return gguf_put_tensor(w, full, DT_F32, 2, shape);
 }
 
-static void put_header(struct gguf_writer *g, struct writer *w)
+static void put_header(struct gguf_writer *g, struct imatrix_writer *w)
 {
 	const struct imatrix_head *h = w->h;
 
@@ -37,8 +30,8 @@ static void put_header(struct gguf_writer *g, struct writer *w)
 	gguf_put_item(g, h->dataset);
 	gguf_put_u32(g, "imatrix.chunk_count", h->n_chunks);
 	gguf_put_u32(g, "imatrix.chunk_size", h->chunk_tokens);
-	gguf_put_str(g, "ingot.version", STR(INGOT_VERSION));
-	gguf_put_str(g, "ingot.imatrix.text_sha256", h->text_sha256);
+	gguf_put_str(g, "imatrix.tool", STR("ingot " INGOT_VERSION));
+	gguf_put_str(g, "imatrix.text_sha256", h->text_sha256);
 	for (size_t i = 0; i < h->n_tensors; i++) {
 		const struct imatrix_tensor *t = &h->tensors[i];
 
@@ -48,7 +41,7 @@ static void put_header(struct gguf_writer *g, struct writer *w)
 }
 
 /* Sums and counts of tensor i. */
-static enum status write_tensor(struct writer *w, size_t i, float *sums, float *counts, struct err *e)
+static enum status write_tensor(struct imatrix_writer *w, size_t i, float *sums, float *counts, struct err *e)
 {
 	const struct imatrix_tensor *t = &w->h->tensors[i];
 	uint64_t at = w->data_off + w->off[2 * i], row = t->cols * sizeof *sums;
@@ -68,7 +61,7 @@ out:
 	return st;
 }
 
-static enum status write_data(struct writer *w, struct err *e)
+static enum status write_data(struct imatrix_writer *w, struct err *e)
 {
 	uint64_t cols = 1, n = 1;
 	float *sums, *counts;
@@ -89,28 +82,44 @@ static enum status write_data(struct writer *w, struct err *e)
 	return st;
 }
 
-enum status imatrix_write(const char *path, bool force, const struct imatrix_head *h, struct err *e)
+enum status imatrix_begin(struct imatrix_writer *w, const char *path, bool force, const struct imatrix_head *h,
+			  struct err *e)
 {
-	struct writer w = { .h = h, .out = OUTPUT_NONE };
 	struct gguf_writer g;
-	uint64_t size;
 	enum status st;
 
+	*w = IMATRIX_WRITER_NONE;
+	w->h = h;
 	gguf_writer_open(&g, ALIGNMENT);
-	if (!(w.off = mem_new(2 * h->n_tensors, sizeof *w.off, "places of tensors", e))) {
+	if (!(w->off = mem_new(2 * h->n_tensors, sizeof *w->off, "places of tensors", e))) {
 		st = e->status;
 		goto out;
 	}
-	put_header(&g, &w);
-	TRY(gguf_writer_finish(&g, &size, e));
-	w.data_off = g.len;
-	TRY(output_open(&w.out, path, size, force, e));
-	TRY(output_write(&w.out, g.buf, g.len, 0, e));
-	TRY(write_data(&w, e));
-	st = output_commit(&w.out, e);
+	put_header(&g, w);
+	TRY(gguf_writer_finish(&g, &w->size, e));
+	w->data_off = g.len;
+	TRY(output_open(&w->out, path, w->size, force, LEFTOVER_REPLACE, e));
+	TRY(output_write(&w->out, g.buf, g.len, 0, e));
 out:
-	output_abandon(&w.out);
 	gguf_writer_close(&g);
-	free(w.off);
+	if (st != OK)
+		imatrix_abandon(w);
 	return st;
+}
+
+enum status imatrix_end(struct imatrix_writer *w, struct err *e)
+{
+	enum status st = write_data(w, e);
+
+	if (st == OK)
+		st = output_commit(&w->out, e);
+	imatrix_abandon(w);
+	return st;
+}
+
+void imatrix_abandon(struct imatrix_writer *w)
+{
+	output_abandon(&w->out);
+	free(w->off);
+	*w = IMATRIX_WRITER_NONE;
 }

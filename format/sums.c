@@ -14,7 +14,7 @@ enum status text_write(const char *path, const char *text, bool force, struct er
 	size_t n = strlen(text);
 	enum status st;
 
-	TRY(output_open(&out, path, n, force, e));
+	TRY(output_open(&out, path, n, force, LEFTOVER_REPLACE, e));
 	TRY(output_write(&out, text, n, 0, e));
 	TRY(output_commit(&out, e));
 out:

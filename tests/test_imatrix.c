@@ -4,7 +4,7 @@
  * files of another model, and files that are cut or forged at every byte.
  *
  * Images of the legacy form are built byte by byte here; the GGUF form by the writer of headers
- * (test_gguf.c holds that one against bytes), and by imatrix_write.
+ * (test_gguf.c holds that one against bytes), and by imatrix_write.c.
  */
 #include "format/imatrix.h"
 #include "tests/test.h"
@@ -414,6 +414,17 @@ static enum status give(void *ctx, size_t tensor, uint64_t matrix, float *sums, 
 	return OK;
 }
 
+static enum status written(const char *to, bool force, const struct imatrix_head *h, struct err *e)
+{
+	struct imatrix_writer w;
+	enum status st = imatrix_begin(&w, to, force, h, e);
+
+	if (st == OK)
+		st = imatrix_end(&w, e);
+	imatrix_abandon(&w);
+	return st;
+}
+
 static void test_writing(void)
 {
 	static const struct imatrix_tensor list[] = { { "a.weight", 1, 3 }, { "x.weight", 3, 3 } };
@@ -425,7 +436,7 @@ static void test_writing(void)
 	struct imatrix *x;
 	struct err e = { 0 };
 
-	CHECKF(imatrix_write(path, true, &h, &e) == OK, "%s", e.msg);
+	CHECKF(written(path, true, &h, &e) == OK, "%s", e.msg);
 	if (!(x = opened()))
 		return;
 	info = imatrix_info(x);
@@ -436,15 +447,15 @@ static void test_writing(void)
 	weights_are(x, "x.weight", 1, 3, 3, (float[]){ 55.5f, 56, 56.5f });
 	weights_are(x, "x.weight", 2, 3, 3, (float[]){ 60.5f, 61, 61.5f });
 	imatrix_close(x);
-	CHECK(imatrix_write(path, false, &h, &e) == ERR_USAGE && strstr(e.msg, "exists already"));
+	CHECK(written(path, false, &h, &e) == ERR_USAGE && strstr(e.msg, "exists already"));
 	h.ctx = &bad;
-	CHECK(imatrix_write(other, false, &h, &e) == ERR_UNSUPPORTED);
+	CHECK(written(other, false, &h, &e) == ERR_UNSUPPORTED);
 	CHECKF(strstr(e.msg, "(tensor x.weight, matrix 0, column 2)"), "%s", e.msg);
 	CHECK(access(other, F_OK) != 0);
 	h.ctx = NULL;
 	h.tensors = &too_long;
 	h.n_tensors = 1;
-	CHECK(imatrix_write(other, false, &h, &e) == ERR_UNSUPPORTED && access(other, F_OK) != 0);
+	CHECK(written(other, false, &h, &e) == ERR_UNSUPPORTED && access(other, F_OK) != 0);
 }
 
 int main(void)

@@ -264,9 +264,11 @@ static bool write_importance(const char *path, struct imatrix_tensor *list, size
 {
 	struct imatrix_head h = { .dataset = STR("a text"), .text_sha256 = STR("00"), .n_chunks = 3,
 				  .chunk_tokens = 512, .tensors = list, .n_tensors = n, .matrix = columns, .ctx = list };
+	struct imatrix_writer w = IMATRIX_WRITER_NONE;
 	struct err e;
-	bool ok = imatrix_write(path, true, &h, &e) == OK;
+	bool ok = imatrix_begin(&w, path, true, &h, &e) == OK && imatrix_end(&w, &e) == OK;
 
+	imatrix_abandon(&w);
 	CHECKF(ok, "%s", e.msg);
 	return ok;
 }

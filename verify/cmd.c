@@ -8,11 +8,12 @@
 #include <sys/stat.h>
 
 #include "cli/cli.h"
-#include "verify/verify.h"
+#include "verify/derive.h"
 
 /* What is to be shown. */
 struct wish {
-	const char *digests, *key, *oms;
+	const char *digests, *key, *oms, *source, *imatrix;
+	uint64_t sample;
 	bool strict, header;
 	struct key public;
 };
@@ -34,6 +35,10 @@ static enum status check_wish(const struct wish *w, const char *path, struct err
 	if (dir && w->key && !w->oms)
 		return err_set(e, ERR_USAGE, "--key: a directory has no signature of its own; give the bundle with --oms "
 			       "FILE.sig");
+	if ((w->sample || w->imatrix) && !w->source)
+		return err_set(e, ERR_USAGE, "%s: only with --source", w->sample ? "--sample" : "--imatrix");
+	if (w->source && (dir || w->oms || w->header))
+		return err_set(e, ERR_USAGE, "--source: only for a GGUF, with its seal");
 	if (w->header && (dir || w->oms))
 		return err_set(e, ERR_USAGE, "--header: only of a GGUF's own seal and signature");
 	if ((w->digests || w->strict) && (!dir || w->oms))
@@ -178,20 +183,55 @@ static cJSON *sealed_json(const struct sealed_report *r, const char *path, enum 
 	return doc;
 }
 
-/* The closing line, and the signature where a key was given. */
-static enum status conclude(const struct cli *c, const struct sealed_report *r, const char *path,
-			    const struct wish *w, struct err *e)
+/* Makes it again; the line says how much of it. */
+static enum status run_derive(struct cli *c, const struct sealed_report *r, const struct file *f, const struct wish *w,
+			      const struct verify_options *o, char line[300], cJSON *doc, struct log *notes, struct err *e)
 {
+	struct derive_options d = { .source = w->source, .imatrix = w->imatrix, .sample = w->sample, .run = *o };
+	struct derived_report report;
+	struct progress p;
+	enum status st;
+
+	progress_begin(&p, c, "derive", f->id.size);
+	d.run.progress = show;
+	d.run.arg = &p;
+	st = verify_derived(&report, &r->gguf, f, &d, notes, e);
+	progress_end(&p);
+	for (const char *at = report.differences.text; at && *at; at += strcspn(at, "\n") + 1)
+		fprintf(cli_out(c), "DIFFERS: %s\n", cli_esc((struct str){ at, strcspn(at, "\n") }));
+	snprintf(line, 300, "; %s what the source gives: %llu source files by digest, %llu metadata keys, %llu of %llu matrices",
+		 st == OK ? "is" : "is NOT", (unsigned long long)report.n_files, (unsigned long long)report.n_keys,
+		 (unsigned long long)report.n_matrices, (unsigned long long)report.n_all);
+	cJSON_AddStringToObject(doc, "derivation", st == OK ? "DERIVED" : "NOT SHOWN");
+	cJSON_AddNumberToObject(doc, "derived_matrices", (double)report.n_matrices);
+	cJSON_AddNumberToObject(doc, "matrices", (double)report.n_all);
+	derived_report_close(&report);
+	return st;
+}
+
+/* What was asked for beyond the seal, and the closing line. */
+static enum status conclude(struct cli *c, const struct sealed_report *r, const struct file *f, const struct wish *w,
+			    const struct verify_options *o, cJSON *doc, struct log *notes, struct err *e)
+{
+	const char *path = f->path;
+	char derived[300] = "";
 	bool whole = !w->header;
 	enum status st = w->key ? verify_signature(r, &w->public, path, e) : OK;
 
-	bool signed_by = w->key && st == OK;
+	bool signed_by = w->key && st == OK, made;
+
+	if (w->key)
+		cJSON_AddStringToObject(doc, "signature", st == OK ? "AUTHENTIC" : "NOT SHOWN");
+	if (w->source && st == OK)
+		st = run_derive(c, r, f, w, o, derived, doc, notes, e);
+	made = w->source && st == OK;
 	const char *left = w->key ? "" : r->signature_present ? "its signature (give --key PUB.pem), "
 							       : "authenticity (it is not signed), ";
 
 	if (whole)
-		fprintf(cli_out(c), "INTACT%s: header, %zu tensors in %llu chunks and padding are as they were sealed (header "
-			"digest %s)", signed_by ? ", AUTHENTIC" : "", r->gguf.n_tensors,
+		fprintf(cli_out(c), "INTACT%s%s: header, %zu tensors in %llu chunks and padding are as they were sealed (header "
+			"digest %s)", signed_by ? ", AUTHENTIC" : "", made ? ", DERIVED" : "",
+			r->gguf.n_tensors,
 			(unsigned long long)r->seal.n_chunks, r->header_sha256);
 	else
 		fprintf(cli_out(c), "%s: the header is as it was sealed (header digest %s)",
@@ -199,8 +239,9 @@ static enum status conclude(const struct cli *c, const struct sealed_report *r, 
 	if (signed_by)
 		fprintf(cli_out(c), ", signed by the key you named, %s (SHA-256 %s)", w->public.kind,
 			w->public.fingerprint);
-	fprintf(cli_out(c), "; not looked at: %s%s%sderivation from a source, values\n", whole ? "" : "the tensors' bytes, ",
-		w->key && !signed_by ? "who signed it, " : "", left);
+	fprintf(cli_out(c), "%s; not looked at: %s%s%s%svalues\n", derived, whole ? "" : "the tensors' bytes, ",
+		w->key && !signed_by ? "who signed it, " : "", left,
+		!derived[0] ? "derivation from a source, " : w->sample ? "the other matrices and the shards' digests, " : "");
 	return st;
 }
 
@@ -224,9 +265,7 @@ static enum status run_sealed(struct cli *c, const char *path, const struct wish
 	if (r.sealed)
 		*doc = sealed_json(&r, path, st);
 	if (st == OK) {
-		st = conclude(c, &r, path, w, e);
-		if (w->key)
-			cJSON_AddStringToObject(*doc, "signature", st == OK ? "AUTHENTIC" : "NOT SHOWN");
+		st = conclude(c, &r, &f, w, o, *doc, notes, e);
 	}
 	sealed_report_close(&r);
 	file_close(&f);
@@ -271,6 +310,9 @@ int cmd_verify(const struct command *self, int argc, char **argv)
 		{ "strict", 0, OPT_FLAG, &w.strict, NULL, "list files that nothing vouches for, and fail on them" },
 		{ "key", 0, OPT_STR, &w.key, "PUB.pem", "also check the signature: by this public key" },
 		{ "oms", 0, OPT_STR, &w.oms, "FILE.sig", "with --key: check against an OpenSSF Model Signing bundle" },
+		{ "source", 0, OPT_STR, &w.source, "SOURCE", "also make the file's contents again from this checkpoint" },
+		{ "sample", 0, OPT_U64, &w.sample, "N", "with --source: N matrices only, and no digests of shards" },
+		{ "imatrix", 0, OPT_STR, &w.imatrix, "FILE", "with --source: the importance matrix that was used" },
 		{ "header", 0, OPT_FLAG, &w.header, NULL, "of a GGUF: the header alone, not the tensors" },
 		{ NULL, 0, OPT_FLAG, NULL, NULL, NULL },
 	};
