@@ -388,7 +388,8 @@ static enum status carry_out(struct convert_result *r, const struct convert_opti
 	TRY(name_outputs(r, o->out, e));
 	TRY(refuse_inputs(r, e));
 	if (o->write_recipe)
-		TRY(recipe_write(o->target_size ? &r->target.recipe : o->recipe, o->write_recipe, o->force || o->resume, e));
+		TRY(recipe_write(o->target_size ? &r->target.recipe : o->recipe, o->write_recipe,
+				 o->force || o->resume, e));
 	if (o->dry_run) {
 		TRY(expect(r, o, e));
 		goto out;

@@ -251,9 +251,9 @@ struct convert_options {
 	enum effort effort;
 	const struct importance *importance;
 	bool no_mtp, allow_unverified, allow_requantize, force, resume, sums, dry_run, measure;
-	uint64_t journal_every;		/* bytes of output that a crash may cost; 0: JOURNAL_EVERY */
 	uint64_t target_size;		/* bytes that the model's file may have; 0: types are the recipe's */
 	const char *write_recipe;	/* a file for the recipe that was used, or NULL */
+	uint64_t journal_every;		/* bytes of output that a crash may cost; 0: JOURNAL_EVERY */
 	struct pipeline_options run;
 };
 struct convert_result {

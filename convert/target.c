@@ -42,7 +42,7 @@ static double sensitivity(const struct plan_tensor *t)
 	case ROLE_EMBED: return 128;
 	case ROLE_ATTN_KV: return 16;
 	case ROLE_ATTN_OUTPUT_A: case ROLE_ATTN_OUTPUT_B: return 8;
-	case ROLE_ATTN_Q_A: return 2;
+	case ROLE_ATTN_Q_A: case ROLE_ATTN_Q_B: return 2;
 	case ROLE_GATE_SHEXP: case ROLE_UP_SHEXP: case ROLE_DOWN_SHEXP: return 0.5;
 	case ROLE_COMP_KV: case ROLE_COMP_GATE: return 0.125;
 	case ROLE_IDX_Q_B: case ROLE_IDX_PROJ: case ROLE_IDX_COMP_KV: case ROLE_IDX_COMP_GATE: return 0.03125;
