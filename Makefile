@@ -37,7 +37,7 @@ $(BUILD)/runtime/kernels_avx2.o: override CFLAGS += -mavx2 -mfma -mf16c
 $(BUILD)/runtime/kernels_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-.PHONY: all check fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
+.PHONY: all check crash fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
 all: $(BIN)                 ## build the program
 
 $(BUILD)/%.o: %.c Makefile
@@ -58,6 +58,13 @@ tools: $(TOOLS)             ## generators of samples and fixtures
 
 check: lint $(BIN) $(TESTS) $(TOOLS)   ## unit and command-line tests
 	@BIN=$(BIN) BUILD=$(BUILD) tests/run.sh $(TESTS)
+
+$(BUILD)/tests/fault.so: tests/fault.c tests/fault_cut.h
+	@mkdir -p $(@D)
+	$(CC) -shared -fPIC -O1 $(WARN) -D_GNU_SOURCE -I. $< -o $@ -ldl
+
+crash: $(BIN) $(TOOLS) $(BUILD)/tests/fault.so   ## runs that are killed or whose calls fail; SCALE=25 for long
+	@BIN=$(BIN) BUILD=$(BUILD) tests/crash.sh
 
 lint:                       ## include layering, banned calls
 	@tests/lint.sh

@@ -70,8 +70,11 @@ void cli_catch_signals(void);
 
 int cmd_inspect(const struct command *self, int argc, char **argv);
 int cmd_convert(const struct command *self, int argc, char **argv);
+int cmd_quantize(const struct command *self, int argc, char **argv);
 int cmd_verify(const struct command *self, int argc, char **argv);
+int cmd_sign(const struct command *self, int argc, char **argv);
 int cmd_perplexity(const struct command *self, int argc, char **argv);
+int cmd_calibrate(const struct command *self, int argc, char **argv);
 int cmd_run(const struct command *self, int argc, char **argv);
 
 #endif

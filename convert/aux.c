@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TILE_UNKNOWN, TILE_KNOWN, TILE_EXPORTED };
 struct aux_tensor { uint8_t *digests, *known; };	/* owned; per tile, made at first sight */
 struct aux {
 	pthread_mutex_t lock;
@@ -41,32 +42,69 @@ enum status aux_open(struct aux **out, const struct plan *p, struct err *e)
 	return OK;
 }
 
+/* Notes a tile's digest, or compares it with the one there is. Under the lock. */
+static enum status note(struct aux *a, uint32_t t, uint64_t tile, const uint8_t *digest, bool *same)
+{
+	struct aux_tensor *x = &a->t[t];
+
+	if (!x->digests) {
+		x->digests = malloc((size_t)a->n_tiles[t] * (SHA256_BYTES + 1));
+		x->known = x->digests ? x->digests + a->n_tiles[t] * SHA256_BYTES : NULL;
+		if (!x->known)
+			return ERR_NOMEM;
+		memset(x->known, TILE_UNKNOWN, (size_t)a->n_tiles[t]);
+	}
+	*same = true;
+	if (x->known[tile] != TILE_UNKNOWN) {
+		*same = memcmp(x->digests + tile * SHA256_BYTES, digest, SHA256_BYTES) == 0;
+	} else {
+		memcpy(x->digests + tile * SHA256_BYTES, digest, SHA256_BYTES);
+		x->known[tile] = TILE_KNOWN;
+	}
+	return OK;
+}
+
 enum status aux_seen(struct aux *a, uint32_t t, uint64_t tile, const void *p, size_t n,
 		     struct sha256 *h, struct err *e)
 {
-	struct aux_tensor *x = &a->t[t];
 	uint8_t digest[SHA256_BYTES];
-	bool same = true;
+	bool same = false;
+	enum status st;
 
 	sha256_start(h);
 	sha256_add(h, p, n);
 	sha256_end(h, digest);
 	pthread_mutex_lock(&a->lock);
-	if (!x->digests) {
-		x->digests = malloc((size_t)a->n_tiles[t] * (SHA256_BYTES + 1));
-		x->known = x->digests ? x->digests + a->n_tiles[t] * SHA256_BYTES : NULL;
-		if (x->known)
-			memset(x->known, 0, (size_t)a->n_tiles[t]);
-	}
-	if (x->digests && x->known[tile])
-		same = memcmp(x->digests + tile * SHA256_BYTES, digest, SHA256_BYTES) == 0;
-	else if (x->digests)
-		memcpy(x->digests + tile * SHA256_BYTES, digest, SHA256_BYTES), x->known[tile] = 1;
+	st = note(a, t, tile, digest, &same);
 	pthread_mutex_unlock(&a->lock);
-	if (!x->digests)
+	if (st != OK)
 		return err_set(e, ERR_NOMEM, "no memory for digests of scales");
 	return same ? OK : err_set(e, ERR_IO, "changed between two readings; let the writer finish and run "
 				   "again");
+}
+
+bool aux_import(struct aux *a, uint32_t t, uint64_t tile, const uint8_t digest[SHA256_BYTES])
+{
+	bool same = false;
+
+	return t < a->n && tile < a->n_tiles[t] && note(a, t, tile, digest, &same) == OK && same;
+}
+
+enum status aux_export(struct aux *a, enum status (*put)(void *arg, uint32_t t, uint64_t tile,
+							 const uint8_t digest[SHA256_BYTES], struct err *e),
+		       void *arg, struct err *e)
+{
+	enum status st = OK;
+
+	pthread_mutex_lock(&a->lock);
+	for (uint32_t t = 0; t < a->n && st == OK; t++)
+		for (uint64_t i = 0; a->t[t].known && i < a->n_tiles[t] && st == OK; i++)
+			if (a->t[t].known[i] == TILE_KNOWN) {
+				st = put(arg, t, i, a->t[t].digests + i * SHA256_BYTES, e);
+				a->t[t].known[i] = TILE_EXPORTED;
+			}
+	pthread_mutex_unlock(&a->lock);
+	return st;
 }
 
 enum status aux_read(struct aux *a, const struct checkpoint *c, const struct plan *p,

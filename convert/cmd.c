@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * cmd.c - `ingot convert`.
+ * cmd.c - `ingot convert` and `ingot quantize`: a checkpoint, or a GGUF, to a sealed GGUF.
  */
 #include <cjson/cJSON.h>
 #include <stdlib.h>
@@ -9,9 +9,9 @@
 #include <sys/statvfs.h>
 
 #include "cli/cli.h"
-#include "convert/convert.h"
+#include "convert/cmd.h"
 
-static const char *source_type(const struct plan_tensor *t)
+const char *source_type_name(const struct plan_tensor *t)
 {
 	return t->source_kind == SOURCE_FP4 ? "FP4" : t->source_kind == SOURCE_FP8 ? "FP8"
 						    : dtype_info(t->source_type)->name;
@@ -38,14 +38,14 @@ static void print_plan(const struct cli *c, const struct convert_result *r, bool
 
 		for (size_t i = 0; i < out->n_tensors && tensors; i++)
 			fprintf(to, "%-40s %-5s -> %-6s %14llu\n", out->tensors[i].want.name,
-				source_type(&out->tensors[i]), dtype_info(out->tensors[i].type)->name,
+				source_type_name(&out->tensors[i]), dtype_info(out->tensors[i].type)->name,
 				(unsigned long long)out->tensors[i].bytes);
 		fprintf(to, "%s: %zu tensors, %llu bytes in %llu chunks\n", cli_escz(r->paths[o]), out->n_tensors,
 			(unsigned long long)out->file_size, (unsigned long long)out->n_chunks);
 		need += out->file_size;
 	}
-	fprintf(to, "source: %zu shards, %llu bytes, read once\n", r->ckpt.n_shards,
-		(unsigned long long)r->plan.source_bytes);
+	fprintf(to, "source: %zu %s, %llu bytes, read once\n", r->plan.ckpt->n_shards,
+		r->plan.gguf ? "file" : "shards", (unsigned long long)r->plan.source_bytes);
 	fprintf(to, "space: %llu bytes needed, %llu free%s\n", (unsigned long long)need, (unsigned long long)have,
 		have && have < need ? ": NOT ENOUGH" : "");
 	fprintf(to, "memory: %llu MiB of buffers for %u workers\n", (unsigned long long)(r->memory >> 20) + 1,
@@ -69,7 +69,7 @@ static cJSON *output_json(const struct plan_output *out, const char *path)
 		cJSON *x = cJSON_CreateObject();
 
 		cJSON_AddStringToObject(x, "name", t->want.name);
-		cJSON_AddStringToObject(x, "source", source_type(t));
+		cJSON_AddStringToObject(x, "source", source_type_name(t));
 		cJSON_AddStringToObject(x, "type", dtype_info(t->type)->name);
 		cJSON_AddNumberToObject(x, "offset", (double)t->off);
 		cJSON_AddNumberToObject(x, "bytes", (double)t->bytes);
@@ -93,13 +93,13 @@ static cJSON *result_json(const struct convert_result *r, bool dry_run)
 		cJSON_AddItemToArray(outputs, output_json(&r->plan.out[i], r->paths[i]));
 	for (size_t i = 0; i < r->plan.n_dropped; i++)
 		cJSON_AddItemToArray(dropped, cJSON_CreateString(cli_escz(r->plan.dropped[i])));
-	for (size_t i = 0; i < r->ckpt.n_files; i++) {
+	for (size_t i = 0; i < r->plan.ckpt->n_files; i++) {
 		struct digest d = { .kind = DIGEST_SHA256 };
 		cJSON *o = cJSON_CreateObject();
 
-		cJSON_AddStringToObject(o, "name", r->ckpt.files[i].name);
-		cJSON_AddNumberToObject(o, "bytes", (double)r->ckpt.files[i].file.id.size);
-		cJSON_AddStringToObject(o, "anchor", anchor_name(r->ckpt.files[i].anchor));
+		cJSON_AddStringToObject(o, "name", r->plan.ckpt->files[i].name);
+		cJSON_AddNumberToObject(o, "bytes", (double)r->plan.ckpt->files[i].file.id.size);
+		cJSON_AddStringToObject(o, "anchor", anchor_name(r->plan.ckpt->files[i].anchor));
 		memcpy(d.bytes, r->sha256 + SHA256_BYTES * i, SHA256_BYTES);
 		if (!dry_run)
 			cJSON_AddStringToObject(o, "sha256", digest_text(&d, hex));
@@ -115,14 +115,19 @@ static void print_done(const struct cli *c, const struct convert_result *r)
 	size_t n = 0;
 	char hex[65];
 
-	for (size_t i = 0; i < r->ckpt.n_shards; i++)
-		n += r->ckpt.files[i].expected.kind != DIGEST_NONE;
+	for (size_t i = 0; i < r->plan.ckpt->n_shards; i++)
+		n += r->plan.ckpt->files[i].expected.kind != DIGEST_NONE;
 	for (size_t i = 0; i < r->plan.n_outputs; i++) {
 		memcpy(root.bytes, r->plan.out[i].header.buf + r->plan.out[i].root_at, SHA256_BYTES);
 		fprintf(cli_out(c), "%s: %llu bytes, sealed, root %s\n", cli_escz(r->paths[i]),
 			(unsigned long long)r->plan.out[i].file_size, digest_text(&root, hex));
 	}
-	fprintf(cli_out(c), "%zu of %zu shards had a known digest and matched it\n", n, r->ckpt.n_shards);
+	if (r->plan.gguf)
+		fprintf(cli_out(c), "the source %s\n", n ? "matched its known digest" : r->plan.gguf->sealed
+			? "was as it was sealed" : "had neither a seal nor a known digest");
+	else
+		fprintf(cli_out(c), "%zu of %zu shards had a known digest and matched it\n", n,
+			r->plan.ckpt->n_shards);
 	if (c->verbose && getrusage(RUSAGE_SELF, &u) == 0)
 		fprintf(cli_out(c), "peak resident memory %ld MiB, %u workers\n", u.ru_maxrss / 1024, r->workers);
 }
@@ -148,19 +153,32 @@ static enum status build_recipe(struct recipe *r, const struct opt_list *types, 
 	return st == OK ? recipe_add_named(r, name, e) : st;
 }
 
-static enum status run(struct cli *c, struct convert_options *o, struct err *e)
+typedef enum status run_fn(struct convert_result *r, const struct convert_options *o, struct log *problems,
+			   struct log *notes, struct err *e);
+
+static enum status run_gguf(struct convert_result *r, const struct convert_options *o, struct log *problems,
+			    struct log *notes, struct err *e)
 {
-	struct convert_result r;
+	(void)problems;		/* lists of what is wrong with a checkpoint */
+	return quantize_run(r, o, notes, e);
+}
+
+static enum status run(struct cli *c, struct convert_options *o, const char *verb, run_fn *work,
+		       const char *report, struct err *e)
+{
+	struct convert_result r = CONVERT_RESULT_NONE;
 	struct log problems = { 0 }, notes = { 0 };
 	struct progress p;
 	enum status st = cli_json_open(c, e);
 
+	if (st == OK && report)
+		st = report_check(report, o->force, e);
 	if (st != OK)
 		return st;
-	progress_begin(&p, c, o->dry_run ? "plan" : "convert", 0);
+	progress_begin(&p, c, o->dry_run ? "plan" : verb, 0);
 	o->run.progress = show;
 	o->run.arg = &p;
-	st = convert_run(&r, o, &problems, &notes, e);
+	st = work(&r, o, &problems, &notes, e);
 	progress_end(&p);
 	cli_notes(c, &notes);
 	cli_notes(c, &problems);
@@ -168,6 +186,8 @@ static enum status run(struct cli *c, struct convert_options *o, struct err *e)
 		print_plan(c, &r, true);
 	else if (st == OK)
 		print_done(c, &r);
+	if (st == OK && report)
+		st = report_write(report, o->force, &r, e);
 	if (st == OK)
 		st = cli_json_write(c, result_json(&r, o->dry_run), e);
 	convert_close(&r);
@@ -176,51 +196,116 @@ static enum status run(struct cli *c, struct convert_options *o, struct err *e)
 	return st;
 }
 
+/* What both commands take beside their own options. */
+struct request {
+	struct convert_options o;
+	struct opt_list types;
+	const char *recipe, *type_file, *effort, *imatrix, *report;
+};
+#define REQUEST_OPTIONS(q)                                                                              \
+	{ "output", 'o', OPT_STR, &(q).o.out, "OUT.gguf", "the file to make" },                          \
+	{ "tensor-type", 0, OPT_LIST, &(q).types, "REGEX=TYPE", "a type for some tensors; may be repeated" }, \
+	{ "tensor-type-file", 0, OPT_STR, &(q).type_file, "FILE", "such lines from a file" },            \
+	{ "imatrix", 0, OPT_STR, &(q).imatrix, "FILE", "how much columns matter: of `ingot calibrate` or llama.cpp" }, \
+	{ "effort", 0, OPT_STR, &(q).effort, "fast|best", "of the search for the least error (default fast)" }, \
+	{ "name", 0, OPT_STR, &(q).o.name, "TEXT", "general.name in the metadata" },                     \
+	{ "digests", 0, OPT_STR, &(q).o.digests, "FILE", "expected digests in sha256sum form" },         \
+	{ "report", 0, OPT_STR, &(q).report, "FILE", "how far each tensor moved: TSV, or JSON if FILE ends in .json" }, \
+	{ "sums", 0, OPT_FLAG, &(q).o.sums, NULL, "also write OUT.gguf.SHA256SUMS (one more read)" },    \
+	{ "dry-run", 0, OPT_FLAG, &(q).o.dry_run, NULL, "print the plan and stop" },                     \
+	{ "force", 0, OPT_FLAG, &(q).o.force, NULL, "replace an existing OUT.gguf when the new one is complete" }, \
+	{ "resume", 0, OPT_FLAG, &(q).o.resume, NULL, "go on with what a run left that was stopped or killed" }, \
+	{ "journal-every", 0, OPT_SIZE, &(q).o.journal_every, "SIZE", "output that a crash may cost (default 1G, or 10 s)" }, \
+	{ NULL, 0, OPT_FLAG, NULL, NULL, NULL }
+
+static enum status set_effort(struct request *q, struct err *e)
+{
+	if (!q->effort || strcmp(q->effort, "fast") == 0)
+		q->o.effort = EFFORT_FAST;
+	else if (strcmp(q->effort, "best") == 0)
+		q->o.effort = EFFORT_BEST;
+	else
+		return err_set(e, ERR_USAGE, "--effort %s: there are fast and best", q->effort);
+	return OK;
+}
+
+static int carry_out(struct request *q, struct cli *c, const char *verb, run_fn *work)
+{
+	struct recipe recipe = { 0 };
+	struct importance importance = { 0 };
+	struct err e = { 0 };
+	enum status st;
+
+	cli_catch_signals();
+	q->o.recipe = &recipe;
+	q->o.run.threads = c->threads;
+	q->o.run.max_memory = c->max_memory;
+	q->o.run.stop = &stop_signal;
+	q->o.measure = q->report != NULL;
+	if (q->report && q->o.dry_run)
+		st = err_set(&e, ERR_USAGE, "%s: --report is of values, and a dry run converts none", verb);
+	else if (!q->o.out)
+		st = err_set(&e, ERR_USAGE, "%s: -o OUT.gguf is missing; `ingot help %s` lists the options", verb, verb);
+	else
+		st = build_recipe(&recipe, &q->types, q->type_file, q->recipe ? q->recipe : "lossless", &e);
+	if (st == OK)
+		st = set_effort(q, &e);
+	if (st == OK && q->imatrix) {
+		st = importance_open(&importance, q->imatrix, &e);
+		q->o.importance = &importance;
+	}
+	if (st == OK)
+		st = run(c, &q->o, verb, work, q->report, &e);
+	importance_close(&importance);
+	recipe_close(&recipe);
+	free(q->types.v);
+	return st == OK ? 0 : cli_fail(&e);
+}
+
 int cmd_convert(const struct command *self, int argc, char **argv)
 {
-	struct convert_options o = { 0 };
-	struct opt_list types = { 0 };
-	const char *recipe_name = "lossless", *type_file = NULL;
+	struct request q = { 0 };
 	const struct opt opts[] = {
-		{ "output", 'o', OPT_STR, &o.out, "OUT.gguf", "the file to make" },
-		{ "recipe", 0, OPT_STR, &recipe_name, "NAME", "lossless (default), q8, or a file of REGEX=TYPE lines" },
-		{ "tensor-type", 0, OPT_LIST, &types, "REGEX=TYPE", "a type for some tensors; may be repeated" },
-		{ "tensor-type-file", 0, OPT_STR, &type_file, "FILE", "such lines from a file" },
-		{ "no-mtp", 0, OPT_FLAG, &o.no_mtp, NULL, "drop the MTP block (kept as mtp-OUT.gguf otherwise)" },
-		{ "name", 0, OPT_STR, &o.name, "TEXT", "general.name in the metadata" },
-		{ "digests", 0, OPT_STR, &o.digests, "FILE", "expected digests in sha256sum form" },
-		{ "allow-unverified", 0, OPT_FLAG, &o.allow_unverified, NULL, "go on where no digest is known" },
-		{ "sums", 0, OPT_FLAG, &o.sums, NULL, "also write OUT.gguf.SHA256SUMS (one more read)" },
-		{ "dry-run", 0, OPT_FLAG, &o.dry_run, NULL, "print the plan and stop" },
-		{ "force", 0, OPT_FLAG, &o.force, NULL, "replace an existing OUT.gguf when the new one is complete" },
-		{ NULL, 0, OPT_FLAG, NULL, NULL, NULL },
+		{ "recipe", 0, OPT_STR, &q.recipe, "NAME", "lossless (default), q8, or a file of REGEX=TYPE lines" },
+		{ "no-mtp", 0, OPT_FLAG, &q.o.no_mtp, NULL, "drop the MTP block (kept as mtp-OUT.gguf otherwise)" },
+		{ "allow-unverified", 0, OPT_FLAG, &q.o.allow_unverified, NULL, "go on where no digest is known" },
+		REQUEST_OPTIONS(q),
 	};
-	struct recipe recipe = { 0 };
-	struct err e = { 0 };
 	struct cli c;
 	char **args;
 	int n, code = cli_parse(&c, self, opts, argc, argv, 1, 1, &args, &n);
-	enum status st;
 
 	if (code >= 0) {
-		free(types.v);
+		free(q.types.v);
 		return code;
 	}
-	if (!o.out) {
-		err_set(&e, ERR_USAGE, "convert: -o OUT.gguf is missing; `ingot help convert` lists the options");
-		free(types.v);
+	q.o.source = args[0];
+	return carry_out(&q, &c, "convert", convert_run);
+}
+
+int cmd_quantize(const struct command *self, int argc, char **argv)
+{
+	struct request q = { 0 };
+	const struct opt opts[] = {
+		{ "recipe", 0, OPT_STR, &q.recipe, "NAME", "q8, lossless (to seal alone), or a file of REGEX=TYPE lines" },
+		{ "allow-requantize", 0, OPT_FLAG, &q.o.allow_requantize, NULL, "also tensors that are quantized already" },
+		{ "allow-unverified", 0, OPT_FLAG, &q.o.allow_unverified, NULL, "go on where the input's seal is broken" },
+		REQUEST_OPTIONS(q),
+	};
+	struct cli c;
+	struct err e;
+	char **args;
+	int n, code = cli_parse(&c, self, opts, argc, argv, 1, 1, &args, &n);
+
+	if (code >= 0) {
+		free(q.types.v);
+		return code;
+	}
+	if (!q.recipe && !q.type_file && q.types.n == 0) {
+		err_set(&e, ERR_USAGE, "quantize: to which type? give --recipe NAME or --tensor-type REGEX=TYPE "
+			"(`--tensor-type .=Q6_K` is all matrices); `ingot help quantize` lists the options");
 		return cli_fail(&e);
 	}
-	cli_catch_signals();
-	o.source = args[0];
-	o.recipe = &recipe;
-	o.run.threads = c.threads;
-	o.run.max_memory = c.max_memory;
-	o.run.stop = &stop_signal;
-	st = build_recipe(&recipe, &types, type_file, recipe_name, &e);
-	if (st == OK)
-		st = run(&c, &o, &e);
-	recipe_close(&recipe);
-	free(types.v);
-	return st == OK ? 0 : cli_fail(&e);
+	q.o.source = args[0];
+	return carry_out(&q, &c, "quantize", run_gguf);
 }

@@ -2,7 +2,7 @@
  *
  * convert.c - the pass list: open, check what is known of the digests, plan, stream, seal.
  */
-#include "convert/convert.h"
+#include "convert/journal.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -129,15 +129,16 @@ static enum status name_outputs(struct convert_result *r, const char *out, struc
 
 static enum status refuse_inputs(const struct convert_result *r, struct err *e)
 {
+	const struct checkpoint *c = r->plan.ckpt;
 	struct stat s;
 
 	for (size_t o = 0; o < r->plan.n_outputs; o++)
-		for (size_t i = 0; i < r->ckpt.n_files && stat(r->paths[o], &s) == 0; i++) {
-			const struct file_id *id = &r->ckpt.files[i].file.id;
+		for (size_t i = 0; i < c->n_files && stat(r->paths[o], &s) == 0; i++) {
+			const struct file_id *id = &c->files[i].file.id;
 
 			if (id->dev == (uint64_t)s.st_dev && id->ino == (uint64_t)s.st_ino)
 				return err_set(e, ERR_USAGE, "%s: is an input of this run (%s); give another name",
-					       r->paths[o], r->ckpt.files[i].file.path);
+					       r->paths[o], c->files[i].file.path);
 		}
 	return OK;
 }
@@ -150,7 +151,7 @@ static enum status seal(struct convert_result *r, struct plan_output *out, struc
 	uint64_t most = 1;
 	enum status st;
 
-	memcpy(header + out->source_sha256_at, r->sha256, SHA256_BYTES * r->ckpt.n_files);
+	memcpy(header + out->source_sha256_at, r->sha256, SHA256_BYTES * r->plan.ckpt->n_files);
 	for (size_t i = 0; i < out->n_tensors; i++)
 		most = out->tensors[i].chunks.n_chunks > most ? out->tensors[i].chunks.n_chunks : most;
 	leaves = mem_new(out->n_tensors, SHA256_BYTES, "the seal", e);
@@ -179,64 +180,172 @@ static enum status seal(struct convert_result *r, struct plan_output *out, struc
 	return st;
 }
 
-/* OUT.SHA256SUMS for people without this program: reads the finished file once more. */
-static enum status write_sums(const char *path, const struct convert_options *o, struct err *e)
+/* Reads the finished file once more. */
+static enum status write_sums(const char *path, bool force, struct err *e)
 {
-	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	struct file f = FILE_NONE;
-	struct output out = OUTPUT_NONE;
 	struct digest d;
-	char hex[65], line[400], sums[4096];
-	int n;
 	enum status st;
 
-	snprintf(sums, sizeof sums, "%s.SHA256SUMS", path);
 	TRY(file_open(&f, AT_FDCWD, path, true, path, e));
 	TRY(digest_file(&f, DIGEST_SHA256, &d, NULL, e));
-	n = snprintf(line, sizeof line, "%s  %s\n", digest_text(&d, hex), name);
-	TRY(output_open(&out, sums, (uint64_t)n, o->force, e));
-	TRY(output_write(&out, line, (size_t)n, 0, e));
-	TRY(output_commit(&out, e));
+	st = sums_write(path, &d, force, e);
 out:
-	output_abandon(&out);
 	file_close(&f);
 	return st;
 }
 
-static enum status write_outputs(struct convert_result *r, const struct convert_options *o, struct err *e)
+/* What is open while outputs are written. */
+struct work {
+	struct output out[PLAN_OUTPUTS];
+	struct aux *aux;
+	struct journal *journal;
+	struct claims claims;
+};
+
+/* Outputs and what an earlier run left of them. */
+static enum status open_outputs(struct convert_result *r, const struct convert_options *o, struct work *w,
+				struct log *notes, struct err *e)
 {
-	struct output out[PLAN_OUTPUTS] = { OUTPUT_NONE, OUTPUT_NONE };
+	enum leftover left = o->resume ? LEFTOVER_KEEP : o->force ? LEFTOVER_REPLACE : LEFTOVER_REFUSE;
+	bool earlier;
+	enum status st;
+
+	TRY(aux_open(&w->aux, &r->plan, e));
+	TRY(journal_new(&w->journal, r->paths[0], &r->plan, w->aux, o->journal_every, e));
+	earlier = o->resume && journal_exists(w->journal);
+	if (earlier && o->measure) {
+		log_add(notes, "%s: a report needs every value: starts anew", r->paths[0]);
+		earlier = false;
+	}
+	if (earlier)
+		TRY(journal_find_sealed(w->journal, &r->plan, r->paths, &w->claims, e));
+	for (size_t i = 0; i < r->plan.n_outputs; i++)
+		if (!w->claims.sealed[i])
+			TRY(output_open(&w->out[i], r->paths[i], r->plan.out[i].file_size, o->force, left, e));
+	if (earlier)
+		TRY(journal_resume(w->journal, &r->plan, w->out, r->sha256, o->run.threads, &w->claims, notes, e));
+	if (earlier)
+		log_add(notes, "%s: goes on with %zu of %zu shards and %llu chunks (%llu MiB) that an earlier run made",
+			r->paths[0], w->claims.n_shards, r->plan.ckpt->n_shards,
+			(unsigned long long)w->claims.n_chunks, (unsigned long long)(w->claims.bytes >> 20));
+	st = journal_start(w->journal, &r->plan, &w->claims, r->sha256, e);
+out:
+	return st;
+}
+
+/* Headers into their places, then names: the sidecar first, so that when the model has its name,
+ * everything is there. The journal knows of both before either happens. */
+static enum status commit(struct convert_result *r, struct work *w, struct err *e)
+{
 	size_t n = r->plan.n_outputs;
 	enum status st;
 
-	for (size_t i = 0; i < n; i++)
-		TRY(output_open(&out[i], r->paths[i], r->plan.out[i].file_size, o->force, e));
-	TRY(pipeline_run(&r->plan, out, r->sha256, &o->run, e));
-	for (size_t i = 0; i < r->ckpt.n_files; i++)
-		TRY(file_unchanged(&r->ckpt.files[i].file, e));
-	for (size_t i = 0; i < n; i++) {
+	TRY(journal_flush(w->journal, &r->plan, w->out, e));
+	for (uint32_t i = 0; i < n; i++) {
 		TRY(seal(r, &r->plan.out[i], e));
-		TRY(output_write(&out[i], r->plan.out[i].header.buf, r->plan.out[i].header.len, 0, e));
+		if (w->claims.sealed[i])
+			continue;
+		TRY(output_write(&w->out[i], r->plan.out[i].header.buf, r->plan.out[i].header.len, 0, e));
+		TRY(output_sync(&w->out[i], e));
+		TRY(journal_sealed(w->journal, i, &r->plan.out[i], e));
 	}
-	/* the sidecar first: when the model has its name, everything is there */
 	for (size_t i = n; i-- > 0;)
-		TRY(output_commit(&out[i], e));
-	for (size_t i = 0; i < n && o->sums; i++)
-		TRY(write_sums(r->paths[i], o, e));
+		if (!w->claims.sealed[i])
+			TRY(output_commit(&w->out[i], e));
 out:
-	for (size_t i = 0; i < n; i++)
-		output_abandon(&out[i]);
 	return st;
+}
+
+/* Whether going on can help: a source that breaks its format will do so again. */
+static bool may_resume(const struct convert_result *r, enum status st)
+{
+	/* one shard of several may be replaced, and what the others made stays */
+	return st == ERR_STOPPED || st == ERR_IO || st == ERR_NOMEM ||
+	       (st == ERR_MISMATCH && r->plan.ckpt->n_shards > 1);
+}
+
+static void close_work(struct convert_result *r, struct work *w, enum status st, struct log *notes)
+{
+	struct err ignored;
+	bool keep = journal_started(w->journal) && may_resume(r, st);
+
+	if (keep && journal_flush(w->journal, &r->plan, w->out, &ignored) != OK)
+		log_add(notes, "%s", ignored.msg);	/* what was flushed before still counts */
+	keep = keep && journal_has_claims(w->journal);
+	for (size_t i = 0; i < r->plan.n_outputs; i++)
+		if (keep || (!journal_started(w->journal) && w->out[i].kept))
+			output_leave(&w->out[i]);
+		else
+			output_abandon(&w->out[i]);
+	if (keep)
+		log_add(notes, "%s: what is done is kept; run the same command with --resume to go on", r->paths[0]);
+	journal_close(w->journal, keep);
+	claims_close(&w->claims);
+	aux_close(w->aux);
+}
+
+static enum status write_outputs(struct convert_result *r, const struct convert_options *o, struct log *notes,
+				 struct err *e)
+{
+	struct work w = { .out = { OUTPUT_NONE, OUTPUT_NONE } };
+	struct run_state run = { w.out, NULL, NULL, &w.claims, r->sha256 };
+	size_t n = r->plan.n_outputs;
+	enum status st;
+
+	TRY(open_outputs(r, o, &w, notes, e));
+	run.aux = w.aux;
+	run.journal = w.journal;
+	TRY(pipeline_run(&r->plan, &run, &o->run, e));
+	for (size_t i = 0; i < r->plan.ckpt->n_files; i++)
+		TRY(file_unchanged(&r->plan.ckpt->files[i].file, e));
+	TRY(commit(r, &w, e));
+out:
+	close_work(r, &w, st, notes);
+	for (size_t i = 0; i < n && o->sums && st == OK; i++)
+		st = write_sums(r->paths[i], o->force, e);
+	return st;
+}
+
+/* What follows the plan: room for the work, names, the work itself. */
+static enum status carry_out(struct convert_result *r, const struct convert_options *o, struct log *notes,
+			     struct err *e)
+{
+	enum status st;
+
+	r->memory = pipeline_memory(&r->plan, o->run.threads, o->run.max_memory, &r->workers);
+	if (r->workers == 0) {
+		st = err_set(e, ERR_NOMEM, "%s: one worker needs %llu MiB of buffers, half of --max-memory at most; "
+			     "give --max-memory %lluM", o->source, (unsigned long long)(r->memory >> 20) + 1,
+			     (unsigned long long)(r->memory >> 19) + 2);
+		goto out;
+	}
+	TRY(name_outputs(r, o->out, e));
+	TRY(refuse_inputs(r, e));
+	if (o->dry_run)
+		goto out;
+	TRY(write_outputs(r, o, notes, e));
+	if (!o->resume)		/* else only what this run made was measured */
+		ledger_note_fp4(&r->plan, notes);
+out:
+	return st;
+}
+
+static struct plan_options plan_options_of(const struct convert_options *o)
+{
+	return (struct plan_options){ .recipe = o->recipe, .no_mtp = o->no_mtp, .name = o->name,
+				      .allow_requantize = o->allow_requantize, .effort = o->effort,
+				      .importance = o->importance, .measure = o->measure };
 }
 
 enum status convert_run(struct convert_result *r, const struct convert_options *o, struct log *problems,
 			struct log *notes, struct err *e)
 {
-	struct plan_options po = { .recipe = o->recipe, .no_mtp = o->no_mtp, .name = o->name };
+	struct plan_options po = plan_options_of(o);
 	struct arch arch;
 	enum status st;
 
-	*r = (struct convert_result){ .ckpt = CHECKPOINT_NONE };
+	*r = CONVERT_RESULT_NONE;
 	TRY(checkpoint_open(&r->ckpt, o->source, o->digests, problems, e));
 	TRY(read_arch(r, &arch, notes, e));
 	if (!o->dry_run)
@@ -249,17 +358,31 @@ enum status convert_run(struct convert_result *r, const struct convert_options *
 	TRY(check_small(&r->ckpt, r->sha256, e));
 	TRY(read_vocab(r, &arch, notes, e));
 	TRY(plan_build(&r->plan, &r->ckpt, &arch, &r->vocab, &po, problems, notes, e));
-	r->memory = pipeline_memory(&r->plan, o->run.threads, o->run.max_memory, &r->workers);
-	if (r->workers == 0) {
-		st = err_set(e, ERR_NOMEM, "%s: one worker needs %llu MiB of buffers, half of --max-memory at most; "
-			     "give --max-memory %lluM", o->source, (unsigned long long)(r->memory >> 20) + 1,
-			     (unsigned long long)(r->memory >> 19) + 2);
+	TRY(carry_out(r, o, notes, e));
+out:
+	return st;
+}
+
+enum status quantize_run(struct convert_result *r, const struct convert_options *o, struct log *notes,
+			 struct err *e)
+{
+	struct plan_options po = plan_options_of(o);
+	enum status st;
+
+	*r = CONVERT_RESULT_NONE;
+	TRY(gguf_source_open(&r->gguf, o->source, o->digests, o->allow_unverified, notes, e));
+	if (!(r->sha256 = mem_new(1, SHA256_BYTES, "digests", e))) {
+		st = e->status;
 		goto out;
 	}
-	TRY(name_outputs(r, o->out, e));
-	TRY(refuse_inputs(r, e));
 	if (!o->dry_run)
-		TRY(write_outputs(r, o, e));
+		TRY(check_small(&r->gguf.ckpt, r->sha256, e));
+	st = plan_build_gguf(&r->plan, &r->gguf, &po, notes, e);
+	if (st != OK) {
+		err_wrap(e, "%s", o->source);
+		goto out;
+	}
+	TRY(carry_out(r, o, notes, e));
 out:
 	return st;
 }
@@ -269,8 +392,9 @@ void convert_close(struct convert_result *r)
 	plan_close(&r->plan);
 	vocab_close(&r->vocab);
 	checkpoint_close(&r->ckpt);
+	gguf_source_close(&r->gguf);
 	free(r->sha256);
 	for (size_t i = 0; i < PLAN_OUTPUTS; i++)
 		free(r->paths[i]);
-	*r = (struct convert_result){ .ckpt = CHECKPOINT_NONE };
+	*r = CONVERT_RESULT_NONE;
 }

@@ -11,7 +11,7 @@
 #include <regex.h>
 
 #include "format/model.h"
-#include "quantize/quantize.h"
+#include "quantize/error.h"
 
 /* ---- recipe.c: which type for which tensor --------------------------------------------------*/
 
@@ -37,20 +37,52 @@ void recipe_close(struct recipe *r);
 /* Name of built-in recipe i, or NULL. */
 const char *recipe_builtin(size_t i);
 
-/* ---- plan.c, layout.c: the whole output from headers alone -----------------------------------*/
+/* ---- gguf_source.c: a GGUF in a checkpoint's place --------------------------------------------*/
+
+/* One GGUF as one shard: its tensors as a checkpoint's, and what its seal says. */
+struct gguf_source {
+	struct gguf gguf;		/* owned */
+	struct seal seal;		/* borrowed from gguf; valid if sealed */
+	bool sealed;
+	struct checkpoint ckpt;		/* owned: one file, one header */
+};
+#define GGUF_SOURCE_NONE ((struct gguf_source){ .ckpt = CHECKPOINT_NONE })
+/* Reads the header, looks for a digest (digests_file, the Hub's record) and a seal, and checks the
+ * header against the seal. A file whose seal does not fit is refused (ERR_MISMATCH) unless unverified,
+ * and then counts as unsealed; parts of a split file are refused. Closed in every case. */
+enum status gguf_source_open(struct gguf_source *s, const char *path, const char *digests_file,
+			     bool unverified, struct log *notes, struct err *e) MUST_USE;
+void gguf_source_close(struct gguf_source *s);
+
+/* ---- importance.c: how much columns matter ----------------------------------------------------*/
+
+struct imatrix;
+struct importance {
+	struct imatrix *matrix;		/* owned */
+	const char *name;		/* borrowed from the path: its last part */
+	uint8_t sha256[SHA256_BYTES];	/* of the file */
+};
+enum status importance_open(struct importance *m, const char *path, struct err *e) MUST_USE;
+void importance_close(struct importance *m);	/* a zeroed struct is closed */
+
+/* ---- plan.c, plan_gguf.c, types.c, layout.c: the whole output from headers alone -----------------------------------*/
 
 enum { PLAN_OUTPUTS = 2 };	/* the model, and a sidecar for its MTP block */
 
 struct plan_tensor {
-	struct want want;
+	struct want want;		/* of a GGUF of another architecture: role ROLE_COUNT */
+	enum role_class class;
+	unsigned parts;			/* source matrices side by side in a row: see want_parts */
 	enum dtype type;
 	enum source_kind source_kind;
 	enum dtype source_type;
+	bool encoded, weighted;		/* with loss; under an importance of columns */
+	bool fp4, measured;		/* FP4 of the source encoded with loss; errors are kept */
 	uint64_t source_bytes;		/* weights and scales */
 	uint64_t off, bytes;		/* in the output file */
 	struct seal_layout chunks;
 	uint64_t first_chunk;		/* number of its first chunk in the file */
-	size_t first_matrix;		/* in plan.matrices: n_matrices x want_parts */
+	size_t first_matrix;		/* in plan.matrices: n_matrices x parts */
 };
 struct plan_output {
 	enum model_part part;
@@ -58,6 +90,7 @@ struct plan_output {
 	size_t n_tensors;
 	uint64_t n_chunks, file_size;
 	struct gguf_writer header;	/* complete but for the digests */
+	struct error_sums *errors;	/* owned; one a chunk, where any tensor is measured */
 	size_t chunk_sha256_at, root_at, source_sha256_at, header_sha256_at, signature_at;
 };
 /* One matrix of one output tensor, fed by one run of bytes of one shard. */
@@ -78,12 +111,19 @@ struct plan_shard {
 };
 struct plan_options {
 	const struct recipe *recipe;
-	bool no_mtp;
+	enum effort effort;
+	const struct importance *importance;	/* borrowed for the plan's life; NULL: columns count alike */
+	bool no_mtp, allow_requantize;
+	bool measure;			/* keep how far values move: plan_output.errors */
 	const char *name;		/* general.name, or NULL */
 };
 struct plan {
 	const struct checkpoint *ckpt;	/* borrowed */
-	struct arch arch;
+	const struct gguf_source *gguf;	/* borrowed; NULL: the source is a checkpoint */
+	struct arch arch;		/* of a GGUF: n_expert alone */
+	enum effort effort;
+	const struct importance *importance;	/* borrowed; NULL without one */
+	uint64_t max_cols;			/* the longest row, where there is one */
 	struct plan_output out[PLAN_OUTPUTS];
 	size_t n_outputs;
 	struct source_matrix *matrices;	/* owned */
@@ -100,6 +140,10 @@ struct plan {
 enum status plan_build(struct plan *p, const struct checkpoint *c, const struct arch *a,
 		       const struct vocab *v, const struct plan_options *o, struct log *problems,
 		       struct log *notes, struct err *e) MUST_USE;
+/* The same from a GGUF of any architecture: every tensor has its place in the output, in the same
+ * order, and may take another type where name and shape say that it is a product's weight. */
+enum status plan_build_gguf(struct plan *p, const struct gguf_source *s, const struct plan_options *o,
+			    struct log *notes, struct err *e) MUST_USE;
 /* Bytes that output `number` would have by another recipe. */
 enum status plan_size(const struct plan *p, size_t number, const struct recipe *r, uint64_t *bytes,
 		      struct err *e) MUST_USE;
@@ -109,14 +153,25 @@ enum status layout_output(struct plan *p, struct plan_output *out, const struct 
 			  const struct plan_options *o, struct err *e) MUST_USE;
 /* Elements of the run that chunk `chunk` of a tensor needs, and where its first byte lies in what
  * transfer writes for them. */
-struct unit_range { uint64_t e0, e1, skip, bytes; };
+/* own: the first element that no unit before it holds. */
+struct unit_range { uint64_t e0, e1, own, skip, bytes; };
 struct unit_range plan_unit(const struct plan_tensor *t, uint64_t chunk_in_matrix);
 /* Elements of a unit to be converted at a time: a whole number of what can be made alone, and few
  * enough for a core's own cache. */
 uint64_t plan_piece(const struct plan_tensor *t);
-/* Bytes that any unit may need: a piece of source, output, and scales or second parts. */
-struct unit_sizes { uint64_t in, out, aux, carry; };
-struct unit_sizes plan_unit_sizes(const struct plan *p);
+/* Bytes that any unit may need: of source (a piece, or all of it where it is held), output, and scales or
+ * second parts. */
+struct unit_sizes { uint64_t in, out, aux, carry, importance; };
+struct unit_sizes plan_unit_sizes(const struct plan *p, bool held);
+
+/* ---- ledger.c: how far values moved -----------------------------------------------------------*/
+
+/* Sums over a whole tensor, after the run; positions count elements of the tensor, row-major. Zeroes where
+ * nothing was measured: no report was asked for, or its values are no numbers that can be decoded. */
+struct error_sums ledger_tensor(const struct plan_output *out, const struct plan_tensor *t);
+bool ledger_can_read(const struct plan *p, const struct plan_tensor *t);
+/* What it cost to encode FP4 weights anew, in a line of notes, if any were. */
+void ledger_note_fp4(const struct plan *p, struct log *notes);
 
 /* ---- aux.c: tensors that are read apart from the stream ---------------------------------------*/
 
@@ -133,6 +188,12 @@ enum status aux_seen(struct aux *a, uint32_t t, uint64_t tile, const void *p, si
 enum status aux_read(struct aux *a, const struct checkpoint *c, const struct plan *p,
 		     const struct st_tensor *t, uint64_t b0, uint64_t b1, uint8_t *buf,
 		     const uint8_t **at, struct sha256 *h, struct err *e) MUST_USE;
+/* Gives every tile's digest that is known and was not given before. */
+enum status aux_export(struct aux *a, enum status (*put)(void *arg, uint32_t t, uint64_t tile,
+							 const uint8_t digest[SHA256_BYTES], struct err *e),
+		       void *arg, struct err *e) MUST_USE;
+/* A digest from an earlier run. False: no such tile, or another digest is known already. */
+bool aux_import(struct aux *a, uint32_t t, uint64_t tile, const uint8_t digest[SHA256_BYTES]);
 void aux_close(struct aux *a);
 
 /* ---- stream.c, pipeline.c: shards in, chunks out ----------------------------------------------*/
@@ -144,11 +205,21 @@ struct pipeline_options {
 	void (*progress)(void *arg, uint64_t done, uint64_t total, const char *tensor);
 	void *arg;
 };
-/* Converts every unit of the plan into the open outputs, fills in chunk digests and the SHA-256 of
- * each shard (into sha256, 32 bytes a file of the checkpoint), and compares those with what is
- * expected. allow_unverified: files without a known digest are no error. */
-enum status pipeline_run(struct plan *p, struct output *outputs, uint8_t *sha256,
-			 const struct pipeline_options *o, struct err *e) MUST_USE;
+/* What a run keeps besides the plan: see journal.h, aux.c. claims zeroed: nothing is done yet. */
+struct journal;
+struct claims;
+struct run_state {
+	struct output *outputs;
+	struct aux *aux;
+	struct journal *journal;
+	const struct claims *claims;
+	uint8_t *sha256;
+};
+/* Converts every unit of the plan that is not claimed into the open outputs, fills in chunk digests and
+ * the SHA-256 of each shard (into sha256, 32 bytes a file of the checkpoint), and compares those with what is
+ * expected. */
+enum status pipeline_run(struct plan *p, const struct run_state *r, const struct pipeline_options *o,
+			 struct err *e) MUST_USE;
 /* Bytes of buffers that pipeline_run will use, and how many workers fit (0: not one). */
 uint64_t pipeline_memory(const struct plan *p, unsigned threads, uint64_t max_memory, unsigned *workers);
 
@@ -157,21 +228,29 @@ uint64_t pipeline_memory(const struct plan *p, unsigned threads, uint64_t max_me
 struct convert_options {
 	const char *source, *out, *digests, *name;
 	const struct recipe *recipe;
-	bool no_mtp, allow_unverified, force, sums, dry_run;
+	enum effort effort;
+	const struct importance *importance;
+	bool no_mtp, allow_unverified, allow_requantize, force, resume, sums, dry_run, measure;
+	uint64_t journal_every;		/* bytes of output that a crash may cost; 0: JOURNAL_EVERY */
 	struct pipeline_options run;
 };
 struct convert_result {
 	struct plan plan;
-	struct checkpoint ckpt;
+	struct checkpoint ckpt;		/* plan.ckpt is this one, or the one of gguf */
+	struct gguf_source gguf;
 	struct vocab vocab;
 	uint8_t *sha256;		/* owned; 32 bytes a source file, valid after the run */
 	char *paths[PLAN_OUTPUTS];	/* owned */
 	uint64_t memory;
 	unsigned workers;
 };
+#define CONVERT_RESULT_NONE ((struct convert_result){ .ckpt = CHECKPOINT_NONE, .gguf = GGUF_SOURCE_NONE })
 /* result is valid (and to be closed) whatever is returned; its plan is filled by a dry run too. */
 enum status convert_run(struct convert_result *r, const struct convert_options *o, struct log *problems,
 			struct log *notes, struct err *e) MUST_USE;
+/* The same for a source that is a GGUF; what is meant for checkpoints alone is left aside. */
+enum status quantize_run(struct convert_result *r, const struct convert_options *o, struct log *notes,
+			 struct err *e) MUST_USE;
 void convert_close(struct convert_result *r);
 
 #endif

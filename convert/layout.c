@@ -8,123 +8,9 @@
  * llama-gguf-split write unreadable files from such input. Nothing in the header depends on the
  * output's path, the time or the machine.
  */
-#include "convert/convert.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "convert/plan.h"
 
 enum { ALIGNMENT = 32 };
-
-/* llama.cpp's numbers for general.file_type: informational, named after the experts' type. */
-static uint32_t file_type(const struct plan_output *out)
-{
-	enum dtype t = DT_NONE;
-
-	for (size_t i = 0; i < out->n_tensors; i++)
-		if (role_class(out->tensors[i].want.role) == CLASS_EXPERTS)
-			t = out->tensors[i].type;
-	switch (t) {
-	case DT_MXFP4: return 38;
-	case DT_Q8_0: return 7;
-	case DT_BF16: return 32;
-	case DT_F16: return 1;
-	default: return 0;
-	}
-}
-
-/* "256x8.4B": experts and the size of what one token's share would be with one expert, as
- * llama.cpp's converter rounds it. */
-static void size_label(const struct plan *p, char *out, size_t cap)
-{
-	const struct arch *a = &p->arch;
-	double total = 0, experts = 0;
-
-	for (size_t i = 0; i < p->out[0].n_tensors; i++) {
-		const struct want *w = &p->out[0].tensors[i].want;
-		double n = 1;
-
-		if (role_class(w->role) == CLASS_IDS)
-			continue;
-		for (unsigned d = 0; d < w->n_dims; d++)
-			n *= (double)w->shape[d];
-		total += n;
-		if (role_class(w->role) == CLASS_EXPERTS)
-			experts += n;
-	}
-	double one = total - experts + experts / a->n_expert;
-	const char *unit = one >= 1e12 ? "T" : one >= 1e9 ? "B" : one >= 1e6 ? "M" : "K";
-	double v = one / (one >= 1e12 ? 1e12 : one >= 1e9 ? 1e9 : one >= 1e6 ? 1e6 : 1e3);
-	snprintf(out, cap, v >= 9.5 ? "%ux%.0f%s" : "%ux%.1f%s", a->n_expert, v, unit);
-}
-
-static const char *model_name(const struct arch *a)
-{
-	if (a->n_layer == 43 && a->n_embd == 4096 && a->n_expert == 256)
-		return "DeepSeek V4 Flash";
-	if (a->n_layer == 61 && a->n_embd == 7168 && a->n_expert == 384)
-		return "DeepSeek V4 Pro";
-	return "DeepSeek V4";
-}
-
-static struct str z(const char *s)
-{
-	return (struct str){ s, strlen(s) };
-}
-
-static void put_general(const struct plan *p, const struct plan_output *out, const struct plan_options *o,
-			struct gguf_writer *w)
-{
-	const struct source_dir *d = &p->ckpt->dir;
-	char label[64], url[300];
-
-	size_label(p, label, sizeof label);
-	gguf_put_str(w, "general.architecture", STR("deepseek4"));
-	gguf_put_str(w, "general.type", STR("model"));
-	gguf_put_str(w, "general.name", z(o->name ? o->name : model_name(&p->arch)));
-	gguf_put_str(w, "general.size_label", z(label));
-	gguf_put_u32(w, "general.quantization_version", 2);
-	gguf_put_u32(w, "general.file_type", file_type(out));
-	if (d->repo[0]) {
-		snprintf(url, sizeof url, "https://huggingface.co/%s", d->repo);
-		gguf_put_str(w, "general.source.repo_url", z(url));
-	}
-	if (d->commit[0])
-		gguf_put_str(w, "general.source.revision", z(d->commit));
-}
-
-static enum status put_provenance(const struct plan *p, struct plan_output *out,
-				  const struct plan_options *o, struct gguf_writer *w, struct err *e)
-{
-	const struct checkpoint *c = p->ckpt;
-	uint8_t *sizes = mem_new(c->n_files, 8, "the list of sources", e);
-	char *recipe = recipe_text(o->recipe, e);
-
-	if (!sizes || !recipe) {
-		free(sizes);
-		free(recipe);
-		return e->status;
-	}
-	for (size_t i = 0; i < c->n_files; i++)
-		store_le(sizes + 8 * i, 8, c->files[i].file.id.size);
-	gguf_put_strings(w, "ingot.source.name", c->n_files);
-	for (size_t i = 0; i < c->n_files; i++)
-		gguf_put_item(w, z(c->files[i].name));
-	gguf_put_array(w, "ingot.source.size", GGUF_U64, sizes, c->n_files);
-	out->source_sha256_at = gguf_put_array(w, "ingot.source.sha256", GGUF_U8, NULL,
-					       (uint64_t)SHA256_BYTES * c->n_files);
-	gguf_put_strings(w, "ingot.source.anchor", c->n_files);
-	for (size_t i = 0; i < c->n_files; i++)
-		gguf_put_item(w, z(anchor_name(c->files[i].anchor)));
-	gguf_put_strings(w, "ingot.dropped", p->n_dropped);
-	for (size_t i = 0; i < p->n_dropped; i++)
-		gguf_put_item(w, z(p->dropped[i]));
-	gguf_put_str(w, "ingot.recipe", z(recipe));
-	gguf_put_str(w, "ingot.tool", STR("ingot " INGOT_VERSION));
-	free(sizes);
-	free(recipe);
-	return OK;
-}
 
 static void put_seal(struct plan_output *out, struct gguf_writer *w, size_t *file_size_at)
 {
@@ -153,10 +39,7 @@ enum status layout_output(struct plan *p, struct plan_output *out, const struct 
 		out->n_chunks += t->chunks.n_chunks;
 	}
 	gguf_writer_open(w, ALIGNMENT);
-	put_general(p, out, o, w);
-	arch_to_gguf(&p->arch, out->part == PART_MTP, w);
-	vocab_to_gguf(v, w);
-	if (put_provenance(p, out, o, w, e) != OK)
+	if (metadata_put(p, out, v, o, w, e) != OK)
 		return e->status;
 	put_seal(out, w, &file_size_at);
 	for (size_t i = 0; i < out->n_tensors; i++) {
@@ -171,7 +54,8 @@ enum status layout_output(struct plan *p, struct plan_output *out, const struct 
 	return OK;
 }
 
-/* Bytes of the smallest piece that can be made alone: a block, or a whole row where an id table is
+/* Bytes of the smallest piece that can be made alone: a block of target and source (one is a multiple
+ * of the other), or a whole row where an id table is
  * checked or two sources stand side by side. In elements through *elements. */
 static uint64_t grain(const struct plan_tensor *t, uint64_t *elements)
 {
@@ -179,7 +63,9 @@ static uint64_t grain(const struct plan_tensor *t, uint64_t *elements)
 	const struct dtype_info *info = dtype_info(t->type);
 
 	*elements = info->block;
-	if (role_class(t->want.role) == CLASS_IDS || want_parts(&t->want) > 1)
+	if (dtype_info(t->source_type)->block > info->block)
+		*elements = dtype_info(t->source_type)->block;
+	if (t->class == CLASS_IDS || t->parts > 1)
 		*elements = row;
 	return *elements / info->block * info->bytes;
 }
@@ -192,6 +78,7 @@ struct unit_range plan_unit(const struct plan_tensor *t, uint64_t chunk_in_matri
 	return (struct unit_range){
 		.e0 = first * elements,
 		.e1 = u64_div_up(c.off + c.bytes, bytes) * elements,
+		.own = u64_div_up(c.off, bytes) * elements,
 		.skip = c.off - first * bytes,
 		.bytes = c.bytes,
 	};
@@ -212,16 +99,16 @@ uint64_t plan_piece(const struct plan_tensor *t)
 }
 
 /* Adds what one tensor needs; n elements of a unit, at most, are in each part. */
-static void add_sizes(struct unit_sizes *s, const struct plan *p, const struct plan_tensor *t)
+static void add_sizes(struct unit_sizes *s, const struct plan *p, const struct plan_tensor *t, bool held)
 {
 	const struct source_matrix *m = &p->matrices[t->first_matrix];
-	unsigned parts = want_parts(&t->want);
+	unsigned parts = t->parts;
 	uint64_t elements, bytes = grain(t, &elements), b0, b1, s0, s1;
 	uint64_t n = u64_min(SEAL_CHUNK_BYTES, t->chunks.matrix_bytes) / bytes + 2;
 
 	n = u64_min(n * elements / parts, m->l.rows * m->l.cols);
 	s->out = larger(s->out, SEAL_CHUNK_BYTES + 2 * bytes);
-	source_weight_range(&m->l, 0, plan_piece(t), &b0, &b1);
+	source_weight_range(&m->l, 0, held && parts == 1 ? n : plan_piece(t), &b0, &b1);
 	s->in = larger(s->in, b1);
 	source_weight_range(&m->l, 0, 2 * elements, &b0, &b1);
 	s->carry = larger(s->carry, b1);
@@ -237,12 +124,15 @@ static void add_sizes(struct unit_sizes *s, const struct plan *p, const struct p
 	}
 }
 
-struct unit_sizes plan_unit_sizes(const struct plan *p)
+struct unit_sizes plan_unit_sizes(const struct plan *p, bool held)
 {
 	struct unit_sizes s = { .in = 1 << 20 };	/* what is only hashed passes in such pieces */
 
+	if (p->importance)
+		s.importance = p->max_cols * sizeof(float);
+
 	for (size_t o = 0; o < p->n_outputs; o++)
 		for (size_t i = 0; i < p->out[o].n_tensors; i++)
-			add_sizes(&s, p, &p->out[o].tensors[i]);
+			add_sizes(&s, p, &p->out[o].tensors[i], held);
 	return s;
 }

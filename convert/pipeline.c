@@ -3,9 +3,10 @@
  * pipeline.c - the workers: each takes the next unit of some shard, converts and writes it.
  *
  * A shard is read and converted by one worker at a time (its hash is sequential), the result hashed
- * and written by the same worker while another goes on with the shard. At most `threads` workers
- * compute at any moment; there are four times as many, so that enough compute while others wait
- * for the disk. Which worker makes which unit is left to chance and shows in no byte.
+ * and written by the same worker while another goes on with the shard. With fewer shards than threads,
+ * as of a GGUF, a worker holds on to what it has read and converts it apart from the shard. At most `threads` workers
+ * compute at any moment; there are more (four times as many, or two), so that enough compute while
+ * others wait for the disk. Which worker makes which unit is left to chance and shows in no byte.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -38,23 +39,52 @@ struct pipeline {
 static uint64_t worker_bytes(const struct unit_sizes *s)
 {
 	return s->in + s->out + OUTPUT_ALIGN + s->aux + 3 * AUX_TILE + TRANSFER_SCRATCH * sizeof(float) +
-	       (256 << 10);	/* stack and hash */
+	       s->importance + (256 << 10);	/* stack and hash */
+}
+
+/* How many of `wanted` workers fit; 0: not one. *bytes is what they take, or what one would. */
+static unsigned fitting(const struct plan *p, const struct unit_sizes *s, uint64_t wanted,
+			uint64_t max_memory, uint64_t *bytes)
+{
+	uint64_t fixed = p->ckpt->n_shards * s->carry + p->n_matrices * sizeof *p->matrices;
+	uint64_t each = worker_bytes(s), n = wanted;
+
+	for (size_t i = 0; i < p->n_outputs; i++)
+		fixed += p->out[i].header.cap +
+			 (p->out[i].errors ? p->out[i].n_chunks * sizeof *p->out[i].errors : 0);
+	/* half the limit is for what is not counted here: headers, names, the libraries */
+	while (n > 1 && fixed + n * each > max_memory / 2)
+		n--;
+	n = fixed + n * each <= max_memory / 2 ? n : 0;
+	*bytes = fixed + (n ? n : 1) * each;
+	return (unsigned)n;
+}
+
+struct crew { struct unit_sizes sizes; bool apart; unsigned n; uint64_t bytes; };
+
+/* Workers that convert apart hold whole units, which takes memory: only if shards are few and there is
+ * room for three, one that reads and two that compute. */
+static struct crew muster(const struct plan *p, unsigned threads, uint64_t max_memory)
+{
+	struct crew c = { .sizes = plan_unit_sizes(p, true), .apart = p->ckpt->n_shards < threads };
+
+	if (c.apart) {
+		c.n = fitting(p, &c.sizes, (uint64_t)threads + 2, max_memory, &c.bytes);
+		if (c.n > 2)
+			return c;
+	}
+	c.apart = false;
+	c.sizes = plan_unit_sizes(p, false);
+	c.n = fitting(p, &c.sizes, 4 * (uint64_t)threads, max_memory, &c.bytes);
+	return c;
 }
 
 uint64_t pipeline_memory(const struct plan *p, unsigned threads, uint64_t max_memory, unsigned *workers)
 {
-	struct unit_sizes s = plan_unit_sizes(p);
-	uint64_t fixed = p->ckpt->n_shards * s.carry + p->n_matrices * sizeof *p->matrices;
-	uint64_t each, n = 4 * (uint64_t)threads;
+	struct crew c = muster(p, threads, max_memory);
 
-	for (size_t i = 0; i < p->n_outputs; i++)
-		fixed += p->out[i].header.cap;
-	each = worker_bytes(&s);
-	/* half the limit is for what is not counted here: headers, names, the libraries */
-	while (n > 1 && fixed + n * each > max_memory / 2)
-		n--;
-	*workers = fixed + n * each <= max_memory / 2 ? (unsigned)n : 0;
-	return fixed + (*workers ? *workers : 1) * each;
+	*workers = c.n;
+	return c.bytes;
 }
 
 static void fail(struct pipeline *q, const struct err *e)
@@ -142,11 +172,19 @@ static bool one_unit(struct pipeline *q, struct worker_buffers *b, size_t *last)
 	if (st != OK)
 		fail(q, &e);	/* before the shard, whose stream may stand in the middle of a unit, is free */
 	return_shard(q, s);
-	if (st == OK && have)
-		unit_hash(&u, &q->c, (uint32_t)s, b);
+	if (st == OK && have && !u.claimed) {
+		st = unit_convert(&u, &q->c, (uint32_t)s, b, &e);
+		if (st != OK) {
+			fail(q, &e);
+		} else {
+			unit_hash(&u, &q->c, (uint32_t)s, b);
+			ledger_keep(&u, &q->c, (uint32_t)s, &b->errors);
+		}
+	}
 	sem_post(&q->computing);
-	if (st == OK && have) {
-		st = unit_write(&u, &q->c, (uint32_t)s, &e);
+	if (st == OK && !u.claimed) {
+		st = have ? unit_write(&u, &q->c, (uint32_t)s, &e)
+			  : journal_shard(q->c.journal, (uint32_t)s, q->c.sha256 + SHA256_BYTES * s, &e);
 		if (st != OK)
 			fail(q, &e);
 	}
@@ -160,6 +198,7 @@ static void buffers_close(struct worker_buffers *b)
 	free(b->out);
 	free(b->aux);
 	free(b->scratch);
+	free(b->importance);
 	sha256_close(&b->hash);
 }
 
@@ -175,7 +214,8 @@ static enum status buffers_open(struct worker_buffers *b, const struct unit_size
 	b->in = mem_new((size_t)s->in, 1, "a worker's input", e);
 	b->aux = mem_new((size_t)s->aux + 3 * AUX_TILE, 1, "a worker's scales", e);
 	b->scratch = mem_new(TRANSFER_SCRATCH, sizeof *b->scratch, "a worker's numbers", e);
-	if (!b->in || !b->aux || !b->scratch)
+	b->importance = mem_new((size_t)s->importance, 1, "a worker's importance of columns", e);
+	if (!b->in || !b->aux || !b->scratch || !b->importance)
 		return e->status;
 	return sha256_open(&b->hash, e);
 }
@@ -215,8 +255,7 @@ static void watch(struct pipeline *q)
 		pthread_cond_timedwait(&q->changed, &q->lock, &t);
 		if (q->o->stop && *q->o->stop) {
 			if (q->err.status == OK)
-				err_set(&q->err, ERR_STOPPED, "stopped by signal %d; nothing has been written under "
-					"the final name", *q->o->stop);
+				err_set(&q->err, ERR_STOPPED, "stopped by signal %d", *q->o->stop);
 			pthread_cond_broadcast(&q->changed);
 		}
 		if (q->o->progress) {
@@ -244,7 +283,14 @@ static enum status streams_open(struct pipeline *q, struct err *e)
 			return e->status;
 		st = sha256_open(&q->streams[i].hash, e);
 		if (st == OK)
+			st = sha256_open(&q->streams[i].follow.hash, e);
+		if (st == OK)
 			sha256_start(&q->streams[i].hash);
+		if (q->c.claims->shards && q->c.claims->shards[i]) {
+			q->state[i] = SHARD_DONE;
+			q->n_done++;
+			atomic_fetch_add(&q->bytes_done, q->c.p->ckpt->files[i].file.id.size);
+		}
 	}
 	return st;
 }
@@ -254,20 +300,22 @@ static void pipeline_close(struct pipeline *q)
 	for (size_t i = 0; q->streams && i < q->n_shards; i++) {
 		free(q->streams[i].carry);
 		sha256_close(&q->streams[i].hash);
+		sha256_close(&q->streams[i].follow.hash);
 	}
 	free(q->streams);
 	free(q->state);
-	aux_close(q->c.aux);
 	pthread_mutex_destroy(&q->lock);
 	pthread_cond_destroy(&q->changed);
 	sem_destroy(&q->computing);
 }
 
-enum status pipeline_run(struct plan *p, struct output *outputs, uint8_t *sha256,
-			 const struct pipeline_options *o, struct err *e)
+enum status pipeline_run(struct plan *p, const struct run_state *r, const struct pipeline_options *o,
+			 struct err *e)
 {
-	struct pipeline q = { .c = { .p = p, .outputs = outputs, .sha256 = sha256 }, .o = o,
-			      .n_shards = p->ckpt->n_shards, .sizes = plan_unit_sizes(p) };
+	struct crew crew = muster(p, o->threads, o->max_memory);
+	struct pipeline q = { .c = { .p = p, .outputs = r->outputs, .aux = r->aux, .journal = r->journal,
+				     .claims = r->claims, .sha256 = r->sha256, .apart = crew.apart },
+			      .o = o, .n_shards = p->ckpt->n_shards, .n_workers = crew.n, .sizes = crew.sizes };
 	pthread_t *threads = NULL;
 	unsigned started = 0;
 	enum status st;
@@ -275,8 +323,6 @@ enum status pipeline_run(struct plan *p, struct output *outputs, uint8_t *sha256
 	pthread_mutex_init(&q.lock, NULL);
 	pthread_cond_init(&q.changed, NULL);
 	sem_init(&q.computing, 0, o->threads);
-	pipeline_memory(p, o->threads, o->max_memory, &q.n_workers);
-	TRY(aux_open(&q.c.aux, p, e));
 	TRY(streams_open(&q, e));
 	threads = mem_new(q.n_workers, sizeof *threads, "threads", e);
 	if (!threads) {

@@ -1,38 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
  * plan.c - from headers alone: every tensor of the model found in the checkpoint, every tensor of
- * the checkpoint given a use, every output type chosen.
+ * the checkpoint given a use.
  *
  * Nothing is read but headers. The search goes through the whole model before it fails, so that
- * one run lists all that is missing, mis-shaped or unknown. Types come from the recipe, but for
- * tensors whose values steer rather than multiply (routers, norms, hyper-connections, tables):
- * those keep their precision whatever the recipe says.
+ * one run lists all that is missing, mis-shaped or unknown.
  */
-#include "convert/convert.h"
+#include "convert/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 
-/* The smallest type that holds every value of the source. */
-static enum dtype lossless_type(const struct source_layout *l, enum role_class class)
-{
-	if (class == CLASS_SMALL)
-		return DT_F32;
-	if (class == CLASS_IDS)
-		return DT_I32;
-	if (l->kind == SOURCE_FP4)
-		return transfer_is_exact(l, DT_MXFP4) ? DT_MXFP4 : DT_BF16;
-	return l->kind == SOURCE_FP8 ? DT_BF16 : l->type;
-}
-
 static size_t header_index(const struct plan *p, const struct st_tensor *t)
 {
 	return (size_t)(t - p->ckpt->headers[t->shard].tensors);
 }
 
-static enum status add_feed(struct plan *p, const struct st_tensor *t, struct feed f, struct err *e)
+enum status plan_add_feed(struct plan *p, const struct st_tensor *t, struct feed f, struct err *e)
 {
 	struct plan_shard *s = &p->shards[t->shard];
 	void *q = s->feeds;
@@ -55,17 +41,25 @@ static void mark_aux(struct plan *p, const struct st_tensor *t)
 	}
 }
 
+struct source_matrix *plan_add_matrix(struct plan *p, struct err *e)
+{
+	void *q = p->matrices;
+
+	if (mem_grow(&q, &p->matrices_cap, p->n_matrices + 1, sizeof *p->matrices, "the plan", e) != OK)
+		return NULL;
+	p->matrices = q;
+	p->matrices[p->n_matrices] = (struct source_matrix){ 0 };
+	return &p->matrices[p->n_matrices++];
+}
+
 static enum status bind_matrix(struct plan *p, struct plan_tensor *t, struct feed f, unsigned part,
 			       bool *found, struct log *problems, struct err *e)
 {
-	struct source_matrix *s;
-	void *q = p->matrices;
+	struct source_matrix *s = plan_add_matrix(p, e);
 	uint64_t b0;
 
-	if (mem_grow(&q, &p->matrices_cap, p->n_matrices + 1, sizeof *s, "the plan", e) != OK)
+	if (!s)
 		return e->status;
-	p->matrices = q;
-	s = &p->matrices[p->n_matrices++];
 	source_bind(s, found, p->ckpt, &p->arch, &t->want, f.matrix, part, problems);
 	if (!*found)
 		return OK;
@@ -78,7 +72,7 @@ static enum status bind_matrix(struct plan *p, struct plan_tensor *t, struct fee
 				   dtype_info(s->l.scale_type)->bytes;
 	}
 	if (part == 0)
-		return add_feed(p, s->weight, f, e);
+		return plan_add_feed(p, s->weight, f, e);
 	mark_aux(p, s->weight);
 	return OK;
 }
@@ -95,7 +89,7 @@ static enum status bind_tensor(struct plan *p, struct plan_tensor *t, uint32_t o
 	*whole = true;
 	t->first_matrix = p->n_matrices;
 	for (; f.matrix < n_matrices; f.matrix++) {
-		for (unsigned k = 0; k < want_parts(&t->want); k++) {
+		for (unsigned k = 0; k < t->parts; k++) {
 			if (bind_matrix(p, t, f, k, &found, problems, e) != OK)
 				return e->status;
 			*whole &= found;
@@ -114,7 +108,7 @@ static enum status bind_tensor(struct plan *p, struct plan_tensor *t, uint32_t o
 static bool alike(const struct plan *p, const struct plan_tensor *t, struct log *problems)
 {
 	const struct source_matrix *first = &p->matrices[t->first_matrix];
-	uint64_t n = (t->want.n_dims == 3 ? t->want.shape[0] : 1) * want_parts(&t->want);
+	uint64_t n = (t->want.n_dims == 3 ? t->want.shape[0] : 1) * t->parts;
 
 	for (uint64_t m = 1; m < n; m++)
 		if (first[m].l.kind != first->l.kind || first[m].l.type != first->l.type) {
@@ -124,94 +118,6 @@ static bool alike(const struct plan *p, const struct plan_tensor *t, struct log 
 			return false;
 		}
 	return true;
-}
-
-struct kept { size_t n; const char *first; };	/* tensors that a user's rule may not touch */
-
-static enum status choose_type(const struct plan *p, struct plan_tensor *t, const struct recipe *recipe,
-			       struct kept *kept, struct log *notes, struct err *e)
-{
-	const struct source_layout *l = &p->matrices[t->first_matrix].l;
-	const struct rule *rule = recipe_match(recipe, t->want.name, t->source_kind);
-	enum role_class class = role_class(t->want.role);
-	enum dtype keep = lossless_type(l, class);
-	uint64_t row = l->cols;
-
-	t->type = keep;
-	if (!rule || rule->type == DT_NONE || rule->type == keep)
-		return OK;
-	if (class != CLASS_MATRIX && class != CLASS_EXPERTS) {
-		bool widens = class == CLASS_ROUTER && rule->type == DT_F32;
-		if (widens)
-			t->type = DT_F32;
-		else if (rule->user && kept->n++ == 0)
-			kept->first = t->want.name;
-		return OK;
-	}
-	if (row % dtype_info(rule->type)->block != 0) {
-		if (rule->user)
-			return err_set(e, ERR_USAGE, "rule '%s': rows of tensor %s have %llu elements, no multiple "
-				       "of %s's block of %u; give it another type", rule->text, t->want.name,
-				       (unsigned long long)row, dtype_info(rule->type)->name,
-				       dtype_info(rule->type)->block);
-		log_add(notes, "tensor %s: rows of %llu elements do not divide into blocks of %s; it stays %s",
-			t->want.name, (unsigned long long)row, dtype_info(rule->type)->name,
-			dtype_info(keep)->name);
-		return OK;
-	}
-	t->type = rule->type;
-	return OK;
-}
-
-/* Tensors that become larger and less exact at once; the worst of them stands for all. */
-struct wasteful { size_t n; const struct plan_tensor *worst; double times; };
-
-static void note_wasteful(struct wasteful *w, const struct plan_tensor *t, const struct source_layout *l)
-{
-	double times = (double)t->bytes / (double)t->source_bytes;
-
-	if (times < 1 || transfer_is_exact(l, t->type))
-		return;
-	if (w->n++ == 0 || times > w->times) {
-		w->worst = t;
-		w->times = times;
-	}
-}
-
-static enum status size_tensor(struct plan_tensor *t, struct err *e)
-{
-	uint64_t rows = 1, row = t->want.shape[t->want.n_dims - 1];
-
-	for (unsigned d = 0; d + 1 < t->want.n_dims; d++)
-		if (!u64_mul(rows, t->want.shape[d], &rows))
-			return err_set(e, ERR_FORMAT, "tensor %s: too large", t->want.name);
-	if (!dtype_bytes(t->type, rows, row, &t->bytes))
-		return err_set(e, ERR_UNSUPPORTED, "tensor %s: rows of %llu elements do not divide into blocks of "
-			       "%s", t->want.name, (unsigned long long)row, dtype_info(t->type)->name);
-	return OK;
-}
-
-static enum status choose_types(struct plan *p, struct plan_output *out, const struct recipe *recipe,
-				struct log *notes, struct err *e)
-{
-	struct kept kept = { 0 };
-	struct wasteful wasteful = { 0 };
-
-	for (size_t i = 0; i < out->n_tensors; i++) {
-		struct plan_tensor *t = &out->tensors[i];
-
-		if (choose_type(p, t, recipe, &kept, notes, e) != OK || size_tensor(t, e) != OK)
-			return e->status;
-		note_wasteful(&wasteful, t, &p->matrices[t->first_matrix].l);
-	}
-	if (kept.n)
-		log_add(notes, "%zu tensors that a rule names keep their type, because they steer the model "
-			"(routers, norms, hyper-connections, tables): %s is the first", kept.n, kept.first);
-	if (wasteful.n)
-		log_add(notes, "%zu tensors become no smaller than their source and less exact: %s as %s takes %.2f "
-			"times its bytes", wasteful.n, wasteful.worst->want.name,
-			dtype_info(wasteful.worst->type)->name, wasteful.times);
-	return OK;
 }
 
 static enum status bind_output(struct plan *p, struct plan_output *out, uint32_t number,
@@ -228,7 +134,8 @@ static enum status bind_output(struct plan *p, struct plan_output *out, uint32_t
 		goto out;
 	}
 	for (size_t i = 0; i < w.n; i++) {
-		out->tensors[i].want = w.w[i];
+		out->tensors[i] = (struct plan_tensor){ .want = w.w[i], .class = role_class(w.w[i].role),
+							.parts = want_parts(&w.w[i]) };
 		out->n_tensors++;
 		TRY(bind_tensor(p, &out->tensors[i], number, (uint32_t)i, &whole, problems, e));
 		if (whole)
@@ -357,9 +264,9 @@ static enum status check_claim(const struct checkpoint *c, const struct arch *a,
 	return OK;
 }
 
-static enum status prepare(struct plan *p, const struct checkpoint *c, const struct arch *a, struct err *e)
+enum status plan_prepare(struct plan *p, const struct checkpoint *c, struct err *e)
 {
-	*p = (struct plan){ .ckpt = c, .arch = *a, .n_outputs = 1 };
+	*p = (struct plan){ .ckpt = c, .n_outputs = 1 };
 	p->shards = mem_new(c->n_shards, sizeof *p->shards, "the plan", e);
 	p->dropped = mem_new(4, sizeof *p->dropped, "the plan", e);
 	if (!p->shards || !p->dropped)
@@ -371,7 +278,37 @@ static enum status prepare(struct plan *p, const struct checkpoint *c, const str
 			return e->status;
 		p->source_bytes += c->files[i].file.id.size;
 	}
-	return check_claim(c, a, e);
+	return OK;
+}
+
+static enum status room_for_errors(struct plan_output *out, struct err *e)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < out->n_tensors; i++)
+		any |= out->tensors[i].measured;
+	if (any)
+		out->errors = mem_new((size_t)out->n_chunks, sizeof *out->errors, "the report", e);
+	return any && !out->errors ? e->status : OK;
+}
+
+enum status plan_finish(struct plan *p, const struct vocab *v, const struct plan_options *o,
+			struct log *notes, struct err *e)
+{
+	enum status st = OK;
+
+	p->effort = o->effort;
+	p->importance = o->importance;
+	for (size_t i = 0; i < p->n_outputs; i++)
+		TRY(plan_choose_types(p, &p->out[i], o, notes, e));
+	if (p->importance)
+		TRY(plan_importance(p, notes, e));
+	for (size_t i = 0; i < p->n_outputs; i++)
+		TRY(layout_output(p, &p->out[i], v, o, e));
+	for (size_t i = 0; i < p->n_outputs; i++)
+		TRY(room_for_errors(&p->out[i], e));
+out:
+	return st;
 }
 
 enum status plan_build(struct plan *p, const struct checkpoint *c, const struct arch *a,
@@ -381,7 +318,9 @@ enum status plan_build(struct plan *p, const struct checkpoint *c, const struct 
 	size_t before = problems->n_lines + problems->n_dropped;
 	enum status st;
 
-	TRY(prepare(p, c, a, e));
+	TRY(plan_prepare(p, c, e));
+	p->arch = *a;
+	TRY(check_claim(c, a, e));
 	TRY(plan_mtp(p, o, notes, e));
 	for (size_t i = 0; i < p->n_outputs; i++)
 		TRY(bind_output(p, &p->out[i], (uint32_t)i, problems, e));
@@ -392,36 +331,9 @@ enum status plan_build(struct plan *p, const struct checkpoint *c, const struct 
 			     c->dir.path, problems->n_lines + problems->n_dropped - before);
 		goto out;
 	}
-	for (size_t i = 0; i < p->n_outputs; i++) {
-		TRY(choose_types(p, &p->out[i], o->recipe, notes, e));
-		TRY(layout_output(p, &p->out[i], v, o, e));
-	}
+	TRY(plan_finish(p, v, o, notes, e));
 	TRY(order_feeds(p, e));
 out:
-	return st;
-}
-
-enum status plan_size(const struct plan *p, size_t number, const struct recipe *r, uint64_t *bytes,
-		      struct err *e)
-{
-	const struct plan_output *out = &p->out[number];
-	struct kept kept = { 0 };
-	struct log ignored = { 0 };
-	enum status st = OK;
-
-	*bytes = out->header.len;
-	for (size_t i = 0; i < out->n_tensors && st == OK; i++) {
-		struct plan_tensor t = out->tensors[i];
-		uint64_t padded;
-
-		st = choose_type(p, &t, r, &kept, &ignored, e);
-		if (st == OK)
-			st = size_tensor(&t, e);
-		if (st == OK && (!u64_round_up(t.bytes, out->header.alignment, &padded) ||
-				 !u64_add(*bytes, padded, bytes)))
-			st = err_set(e, ERR_FORMAT, "tensor %s: too large", t.want.name);
-	}
-	log_close(&ignored);
 	return st;
 }
 
@@ -429,6 +341,7 @@ void plan_close(struct plan *p)
 {
 	for (size_t i = 0; i < PLAN_OUTPUTS; i++) {
 		free(p->out[i].tensors);
+		free(p->out[i].errors);
 		gguf_writer_close(&p->out[i].header);
 	}
 	for (size_t i = 0; p->shards && i < p->ckpt->n_shards; i++) {

@@ -16,14 +16,22 @@ static const struct plan_tensor *tensor_of(const struct plan *p, const struct fe
 	return &p->out[f->output].tensors[f->tensor];
 }
 
-/* Reads [s->pos, s->pos + n) to `to` and hashes it. */
+/* Reads [s->pos, s->pos + n) to `to` and hashes it, while it is in the core's own cache. */
 static enum status read_on(struct shard_stream *s, const struct conversion *c, uint8_t *to, uint64_t n,
 			   struct err *e)
 {
-	if (file_read(&c->p->ckpt->files[s->shard].file, to, (size_t)n, s->pos, e) != OK)
-		return e->status;
-	sha256_add(&s->hash, to, (size_t)n);
-	s->pos += n;
+	enum { STEP = 512 << 10 };
+
+	for (uint64_t part; n > 0; n -= part, to += part) {
+		part = u64_min(n, STEP);
+		if (file_read(&c->p->ckpt->files[s->shard].file, to, (size_t)part, s->pos, e) != OK)
+			return e->status;
+		sha256_add(&s->hash, to, (size_t)part);
+		if (c->p->gguf && c->p->gguf->sealed &&
+		    seal_follow_add(&s->follow, c->p->gguf, s->pos, to, part, e) != OK)
+			return e->status;
+		s->pos += part;
+	}
 	return OK;
 }
 
@@ -83,7 +91,7 @@ static void part_range(const struct plan *p, const struct feed *f, uint64_t e0, 
 		       uint64_t *b1)
 {
 	const struct plan_tensor *t = tensor_of(p, f);
-	unsigned parts = want_parts(&t->want);
+	unsigned parts = t->parts;
 
 	source_weight_range(&p->matrices[t->first_matrix + f->matrix * parts].l, e0 / parts, e1 / parts, b0, b1);
 }
@@ -109,6 +117,19 @@ static enum status read_piece(struct shard_stream *s, const struct conversion *c
 	return OK;
 }
 
+static bool is_claimed(const struct unit *u, const struct conversion *c, const struct feed *f)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < u->n_feeds; i++) {
+		const struct plan_tensor *t = tensor_of(c->p, &f[i]);
+		const uint8_t *chunks = c->claims->chunks[f[i].output];
+
+		all &= chunks && chunks[t->first_chunk + f[i].matrix * t->chunks.per_matrix + u->chunk];
+	}
+	return all;
+}
+
 /* In pieces that stay in a core's own cache from the read to the converted blocks. */
 static enum status make_unit(struct shard_stream *s, const struct conversion *c, struct worker_buffers *b,
 			     struct unit *u, struct err *e)
@@ -117,15 +138,19 @@ static enum status make_unit(struct shard_stream *s, const struct conversion *c,
 	const struct plan_tensor *t = tensor_of(c->p, f);
 	uint64_t step = plan_piece(t), next = UINT64_MAX;
 
-	if (unit_open(u, c, s->shard, b, e) != OK)
+	u->claimed = is_claimed(u, c, f);
+	if (!u->claimed && unit_open(u, c, s->shard, b, e) != OK)
 		return e->status;
 	if (u->chunk + 1 < t->chunks.per_matrix)
 		next = plan_unit(t, u->chunk + 1).e0;
+	u->held = c->apart && t->parts == 1 && !u->claimed;
+	if (u->held)
+		return read_piece(s, c, f, u->range.e0, u->range.e1, next, b->in, e);
 	for (uint64_t e0 = u->range.e0; e0 < u->range.e1; e0 += step) {
 		uint64_t e1 = u64_min(e0 + step, u->range.e1);
 
 		if (read_piece(s, c, f, e0, e1, next, b->in, e) != OK ||
-		    unit_piece(u, c, s->shard, e0, e1, b, e) != OK)
+		    (!u->claimed && unit_piece(u, c, s->shard, e0, e1, b->in, b, e) != OK))
 			return e->status;
 	}
 	return OK;

@@ -2,6 +2,7 @@
  *
  * unit.c - one chunk of output: source bytes to blocks, their digest, their place in the file.
  */
+#include "convert/plan.h"
 #include "convert/stream.h"
 
 #include <string.h>
@@ -27,7 +28,11 @@ static enum status report(const struct fault *f, const struct conversion *c, con
 }
 
 /* What a unit is made of. */
-struct place { struct plan_output *out; const struct plan_tensor *t; const struct source_matrix *m; };
+struct place {
+	struct plan_output *out;
+	const struct plan_tensor *t;
+	const struct source_matrix *first, *m;	/* of the tensor's matrices, of those of the unit */
+};
 
 static struct place place_of(const struct unit *u, const struct conversion *c, uint32_t shard)
 {
@@ -35,7 +40,9 @@ static struct place place_of(const struct unit *u, const struct conversion *c, u
 	struct plan_output *out = &c->p->out[f->output];
 	const struct plan_tensor *t = &out->tensors[f->tensor];
 
-	return (struct place){ out, t, &c->p->matrices[t->first_matrix + f->matrix * want_parts(&t->want)] };
+	const struct source_matrix *first = &c->p->matrices[t->first_matrix];
+
+	return (struct place){ out, t, first, first + f->matrix * t->parts };
 }
 
 /* The scales of a run's elements. */
@@ -75,69 +82,122 @@ enum status unit_open(struct unit *u, const struct conversion *c, uint32_t shard
 	u->to = b->out + (off - u->range.skip) % OUTPUT_ALIGN;
 	u->bytes = u->to + u->range.skip;
 	u->run = (struct source_run){ .l = &p.m->l, .e0 = u->range.e0, .e1 = u->range.e1 };
-	return want_parts(&p.t->want) > 1 ? OK : read_scales(c, p.m, &u->run, b, e);
+	u->how = (struct encoding){ .effort = c->p->effort };
+	b->errors = (struct error_sums){ 0 };
+	if (p.t->weighted) {
+		bool found;
+
+		if (importance_read(c->p->importance, p.t, matrix, b->importance, &found, e) != OK)
+			return e->status;
+		u->how.importance = found ? b->importance : NULL;
+	}
+	return p.t->parts > 1 ? OK : read_scales(c, p.m, &u->run, b, e);
+}
+
+/* Those elements of a piece that are this unit's own. */
+static void measure(const struct unit *u, const struct place *p, const struct source_run *piece, const uint8_t *to,
+		    struct worker_buffers *b)
+{
+	const struct dtype_info *info = dtype_info(p->t->type);
+	uint64_t e0 = piece->e0 > u->range.own ? piece->e0 : u->range.own, b0, b1;
+	uint64_t before = (uint64_t)(p->m - p->first) * p->m->l.rows * p->m->l.cols;
+	struct source_run own;
+
+	source_weight_range(&p->m->l, piece->e0, e0, &b0, &b1);
+	own = part_of(&u->run, piece->weight + (b1 - b0), e0, piece->e1);
+	ledger_add(&b->errors, &own, p->t->type, to + (e0 - piece->e0) / info->block * info->bytes, before + e0,
+		   b->scratch);
 }
 
 static enum status single_piece(const struct unit *u, const struct conversion *c, const struct place *p,
-				uint64_t e0, uint64_t e1, uint8_t *to, struct worker_buffers *b, struct err *e)
+				uint64_t e0, uint64_t e1, const uint8_t *weight, uint8_t *to,
+				struct worker_buffers *b, struct err *e)
 {
-	struct source_run part = part_of(&u->run, b->in, e0, e1);
-	struct fault f = role_class(p->t->want.role) == CLASS_IDS
+	struct source_run part = part_of(&u->run, weight, e0, e1);
+	struct fault f = p->t->class == CLASS_IDS
 		? transfer_ids(&part, c->p->arch.n_expert, to)
-		: transfer(&part, p->t->type, to, b->scratch);
+		: transfer_as(&part, p->t->type, &u->how, to, b->scratch);
 
-	return f.kind == FAULT_NONE ? OK : report(&f, c, p->m, p->t->type, e);
+	if (f.kind != FAULT_NONE)
+		return report(&f, c, p->m, p->t->type, e);
+	if (p->t->measured && e1 > u->range.own)
+		measure(u, p, &part, to, b);
+	return OK;
 }
 
 /* Rows [row0, row1) of part k of a tensor whose rows join two sources. */
-static enum status joined_rows(const struct conversion *c, const struct place *p, unsigned k, uint64_t row0,
-			       uint64_t row1, uint8_t *to, struct worker_buffers *b, struct err *e)
+static enum status joined_rows(const struct unit *u, const struct conversion *c, const struct place *p,
+			       unsigned k, uint64_t row0, uint64_t row1, uint8_t *to, struct worker_buffers *b,
+			       struct err *e)
 {
 	const struct source_matrix *m = p->m + k;
 	const struct dtype_info *info = dtype_info(p->t->type);
 	uint64_t cols = m->l.cols, half = cols / info->block * info->bytes, width, b1;
 	struct source_run all = { .l = &m->l, .e0 = row0 * cols, .e1 = row1 * cols };
+	struct encoding how = { u->how.effort, u->how.importance ? u->how.importance + k * cols : NULL };
 
 	source_weight_range(&m->l, 0, cols, &b1, &width);
 	if (read_scales(c, m, &all, b, e) != OK)
 		return e->status;
 	for (uint64_t row = row0; row < row1; row++) {
 		struct source_run one = part_of(&all, b->in + (row - row0) * width, row * cols, (row + 1) * cols);
-		struct fault f = transfer(&one, p->t->type, to + (2 * (row - row0) + k) * half, b->scratch);
+		struct fault f = transfer_as(&one, p->t->type, &how, to + (2 * (row - row0) + k) * half, b->scratch);
 
 		if (f.kind != FAULT_NONE)
 			return report(&f, c, m, p->t->type, e);
+		if (p->t->measured && 2 * row * cols >= u->range.own)
+			ledger_add(&b->errors, &one, p->t->type, to + (2 * (row - row0) + k) * half,
+				   (2 * row + k) * cols, b->scratch);
 	}
 	return OK;
 }
 
-static enum status joined_piece(const struct conversion *c, const struct place *p, uint64_t e0, uint64_t e1,
-				uint8_t *to, struct worker_buffers *b, struct err *e)
+static enum status joined_piece(const struct unit *u, const struct conversion *c, const struct place *p,
+				uint64_t e0, uint64_t e1, uint8_t *to, struct worker_buffers *b, struct err *e)
 {
 	const struct source_matrix *second = p->m + 1;
 	uint64_t row = p->t->want.shape[1], b0, b1;
 	const uint8_t *weight;
 
-	if (joined_rows(c, p, 0, e0 / row, e1 / row, to, b, e) != OK)
+	if (joined_rows(u, c, p, 0, e0 / row, e1 / row, to, b, e) != OK)
 		return e->status;
 	source_weight_range(&second->l, e0 / 2, e1 / 2, &b0, &b1);
 	if (aux_read(c->aux, c->p->ckpt, c->p, second->weight, second->weight_off + b0,
 		     second->weight_off + b1, b->aux, &weight, &b->hash, e) != OK)
 		return e->status;
 	memcpy(b->in, weight, b1 - b0);		/* aux is needed for its scales */
-	return joined_rows(c, p, 1, e0 / row, e1 / row, to, b, e);
+	return joined_rows(u, c, p, 1, e0 / row, e1 / row, to, b, e);
 }
 
 enum status unit_piece(const struct unit *u, const struct conversion *c, uint32_t shard, uint64_t e0,
-		       uint64_t e1, struct worker_buffers *b, struct err *e)
+		       uint64_t e1, const uint8_t *weight, struct worker_buffers *b, struct err *e)
 {
 	struct place p = place_of(u, c, shard);
 	const struct dtype_info *info = dtype_info(p.t->type);
 	uint8_t *to = u->to + (e0 - u->range.e0) / info->block * info->bytes;
 
-	if (want_parts(&p.t->want) > 1)
-		return joined_piece(c, &p, e0, e1, to, b, e);
-	return single_piece(u, c, &p, e0, e1, to, b, e);
+	if (p.t->parts > 1)
+		return joined_piece(u, c, &p, e0, e1, to, b, e);
+	return single_piece(u, c, &p, e0, e1, weight, to, b, e);
+}
+
+enum status unit_convert(const struct unit *u, const struct conversion *c, uint32_t shard,
+			 struct worker_buffers *b, struct err *e)
+{
+	struct place p = place_of(u, c, shard);
+	uint64_t step = plan_piece(p.t);
+
+	if (!u->held)
+		return OK;
+	for (uint64_t e0 = u->range.e0; e0 < u->range.e1; e0 += step) {
+		uint64_t e1 = u64_min(e0 + step, u->range.e1), first, b0, b1;
+
+		source_weight_range(&p.m->l, u->range.e0, e1, &first, &b1);
+		source_weight_range(&p.m->l, e0, e1, &b0, &b1);
+		if (unit_piece(u, c, shard, e0, e1, b->in + (b0 - first), b, e) != OK)
+			return e->status;
+	}
+	return OK;
 }
 
 void unit_hash(const struct unit *u, const struct conversion *c, uint32_t shard, struct worker_buffers *b)
@@ -165,7 +225,8 @@ enum status unit_write(const struct unit *u, const struct conversion *c, uint32_
 		uint64_t chunk = f->matrix * t->chunks.per_matrix + u->chunk;
 
 		if (output_write(&c->outputs[f->output], u->bytes, (size_t)u->range.bytes,
-				 t->off + seal_chunk(&t->chunks, chunk).off, e) != OK)
+				 t->off + seal_chunk(&t->chunks, chunk).off, e) != OK ||
+		    journal_chunk(c->journal, c->p, c->outputs, f->output, t->first_chunk + chunk, u->range.bytes, e) != OK)
 			return e->status;
 	}
 	return OK;

@@ -3,7 +3,7 @@
  * base.h - what every file stands on: status and error text, checked sizes, bounded reading,
  * files, output files, digests, JSON.
  *
- * Sections follow the .c files: err, file, archive, output, digest, json. Nothing here knows a
+ * Sections follow the .c files: err, file, archive, output, scratch, digest, json. Nothing here knows a
  * model or its container. Nothing here prints, exits or aborts.
  */
 #ifndef FORMAT_BASE_H
@@ -185,16 +185,23 @@ struct output {
 	char *path, *partial, *lock;	/* owned */
 	int fd, direct_fd, dir_fd, lock_fd;
 	uint64_t size;
-	bool force;
+	bool force, kept;		/* kept: the partial file is an earlier run's */
+	bool made;			/* ... or ours */
 };
 #define OUTPUT_NONE ((struct output){ .fd = -1, .direct_fd = -1, .dir_fd = -1, .lock_fd = -1 })
 /* Writes at offsets and from memory that are multiples of this go past the page cache. */
 enum { OUTPUT_ALIGN = 4096 };
 
-/* Locks, creates the partial file and reserves size bytes on the disk (so that a full disk
- * shows now). Without force an existing path is refused; ERR_BUSY if another run holds it. */
-enum status output_open(struct output *o, const char *path, uint64_t size, bool force,
+/* What becomes of a partial file that an earlier run left. */
+enum leftover { LEFTOVER_REPLACE, LEFTOVER_REFUSE, LEFTOVER_KEEP };
+/* Locks, creates the partial file (or opens what is left of it) and reserves size bytes on the disk (so
+ * that a full disk shows now). Without force an existing path is refused; ERR_BUSY if another run
+ * holds it. With LEFTOVER_KEEP, o->kept says whether there was a partial file of that size. */
+enum status output_open(struct output *o, const char *path, uint64_t size, bool force, enum leftover left,
 			struct err *e) MUST_USE;
+/* Everything written so far is on the disk when it returns OK. A failure is final: the kernel may have
+ * dropped the pages. */
+enum status output_sync(const struct output *o, struct err *e) MUST_USE;
 /* n bytes at off. The part of it that is aligned in file and memory alike bypasses the page
  * cache where the file system allows. */
 enum status output_write(const struct output *o, const void *buf, size_t n, uint64_t off,
@@ -203,6 +210,19 @@ enum status output_write(const struct output *o, const void *buf, size_t n, uint
 enum status output_commit(struct output *o, struct err *e) MUST_USE;
 /* Removes the partial file and the lock; safe after commit and on OUTPUT_NONE. */
 void output_abandon(struct output *o);
+/* The same, but the partial file stays for another run. */
+void output_leave(struct output *o);
+
+/* ---- scratch.c: a file without a name ---------------------------------------------------*/
+
+/* A zeroed struct is NOT closed (fd 0): start from SCRATCH_NONE. */
+struct scratch { int fd; char *dir; /* owned */ };
+#define SCRATCH_NONE ((struct scratch){ .fd = -1 })
+/* size bytes of zeros in the folder of path `beside`; they take room as they are written. */
+enum status scratch_open(struct scratch *s, const char *beside, uint64_t size, struct err *e) MUST_USE;
+enum status scratch_read(const struct scratch *s, void *buf, size_t n, uint64_t off, struct err *e) MUST_USE;
+enum status scratch_write(const struct scratch *s, const void *buf, size_t n, uint64_t off, struct err *e) MUST_USE;
+void scratch_close(struct scratch *s);
 
 /* ---- digest.c: SHA-256 and git's blob id ------------------------------------------------*/
 
@@ -227,6 +247,13 @@ char *digest_text(const struct digest *d, char buf[65]);
  * also receives the SHA-256 when kind is DIGEST_GIT_BLOB, from the same read. */
 enum status digest_file(const struct file *f, enum digest_kind kind, struct digest *d,
 			uint8_t sha256[SHA256_BYTES], struct err *e) MUST_USE;
+
+/* ---- sums.c: small files beside an output --------------------------------------------------*/
+
+/* A whole small file, as an output: complete or not there. */
+enum status text_write(const char *path, const char *text, bool force, struct err *e) MUST_USE;
+/* PATH.SHA256SUMS with the one line that says d of path's base name. */
+enum status sums_write(const char *path, const struct digest *d, bool force, struct err *e) MUST_USE;
 
 /* ---- json.c: strict pull reader over text in memory -------------------------------------*/
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * digest.c - SHA-256, and the SHA-1 that git gives a blob. The only includer of openssl/.
+ * digest.c - SHA-256, and the SHA-1 that git gives a blob.
  *
  * Invariant: a digest that could not be computed never equals another one. OpenSSL's update and
  * final can report failure although over memory they have no reason to; sha256_add is void so

@@ -70,7 +70,8 @@ uint64_t st_elements(const struct st_tensor *t);
 
 /* ---- hub.c: a source directory, and the digests that others left on this disk --------------*/
 
-enum anchor { ANCHOR_NONE, ANCHOR_HUB_LOCAL_DIR, ANCHOR_HUB_CACHE, ANCHOR_DIGESTS_FILE };
+enum anchor { ANCHOR_NONE, ANCHOR_HUB_LOCAL_DIR, ANCHOR_HUB_CACHE, ANCHOR_DIGESTS_FILE,
+	      ANCHOR_SEAL /* a sealed GGUF vouches for itself */ };
 const char *anchor_name(enum anchor a);	/* "none", "hub-local-dir", ... as in ingot.source.anchor */
 
 /* One line of a SHA256SUMS file. */
@@ -213,6 +214,8 @@ size_t gguf_put_array(struct gguf_writer *w, const char *key, enum gguf_type ele
 /* An array of strings: begin with its count, then exactly that many gguf_put_item. */
 void gguf_put_strings(struct gguf_writer *w, const char *key, uint64_t n);
 void gguf_put_item(struct gguf_writer *w, struct str v);
+/* A key with its value as it was read, of whatever type. */
+void gguf_put_kv(struct gguf_writer *w, const struct gguf_kv *kv);
 /* A string of exactly n spaces; returns the buffer offset of its first byte. */
 size_t gguf_put_spaces(struct gguf_writer *w, const char *key, uint64_t n);
 /* After all keys: one tensor info, in file order. Returns its offset relative to data start. */

@@ -104,39 +104,44 @@ void gguf_writer_close(struct gguf_writer *w)
 
 /* ---- keys ------------------------------------------------------------------------------ */
 
-static bool valid_key(const char *key)
+static bool valid_key(struct str key)
 {
-	size_t n = strlen(key);
-
-	if (n == 0 || n > GGUF_MAX_KEY)
+	if (key.n == 0 || key.n > GGUF_MAX_KEY)
 		return false;
-	for (size_t i = 0; i < n; i++)
-		if (key[i] < 0x20 || key[i] > 0x7E)
+	for (size_t i = 0; i < key.n; i++)
+		if (key.p[i] < 0x20 || key.p[i] > 0x7E)
 			return false;
 	return true;
 }
 
-static void put_key(struct gguf_writer *w, const char *key, enum gguf_type type)
+static void put_key_str(struct gguf_writer *w, struct str key, enum gguf_type type)
 {
+	int shown = (int)u64_min(key.n, 120);
+
 	if (failed(w))
 		return;
 	if (w->kv_end != 0)
-		err_set(&w->err, ERR_UNSUPPORTED, "GGUF header (key %.120s): comes after a tensor",
-			key);
+		err_set(&w->err, ERR_UNSUPPORTED, "GGUF header (key %.*s): comes after a tensor",
+			shown, key.p);
 	else if (w->items_left != 0)
-		err_set(&w->err, ERR_UNSUPPORTED, "GGUF header (key %.120s): %" PRIu64 " strings "
-			"of the array before it are missing", key, w->items_left);
+		err_set(&w->err, ERR_UNSUPPORTED, "GGUF header (key %.*s): %" PRIu64 " strings "
+			"of the array before it are missing", shown, key.p, w->items_left);
 	else if (!valid_key(key))
-		err_set(&w->err, ERR_UNSUPPORTED, "GGUF header (key %.120s): a key has 1 to %d "
-			"bytes of printable ASCII", key, GGUF_MAX_KEY);
+		err_set(&w->err, ERR_UNSUPPORTED, "GGUF header (key %.*s): a key has 1 to %d "
+			"bytes of printable ASCII", shown, key.p, GGUF_MAX_KEY);
 	else if (w->n_kv == GGUF_MAX_KV)
-		err_set(&w->err, ERR_UNSUPPORTED, "GGUF header (key %.120s): more than %d keys",
-			key, GGUF_MAX_KV);
+		err_set(&w->err, ERR_UNSUPPORTED, "GGUF header (key %.*s): more than %d keys",
+			shown, key.p, GGUF_MAX_KV);
 	if (failed(w))
 		return;
 	w->n_kv++;
-	put_str(w, (struct str){ key, strlen(key) });
+	put_str(w, key);
 	put_le(w, 4, type);
+}
+
+static void put_key(struct gguf_writer *w, const char *key, enum gguf_type type)
+{
+	put_key_str(w, (struct str){ key, strlen(key) }, type);
 }
 
 void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t v)
@@ -212,6 +217,16 @@ void gguf_put_item(struct gguf_writer *w, struct str v)
 	}
 	w->items_left--;
 	put_str(w, v);
+}
+
+void gguf_put_kv(struct gguf_writer *w, const struct gguf_kv *kv)
+{
+	put_key_str(w, kv->key, kv->type);
+	if (kv->type == GGUF_ARR) {
+		put_le(w, 4, kv->elem);
+		put_le(w, 8, kv->count);
+	}
+	put_bytes(w, kv->data, kv->data_bytes, 0);
 }
 
 size_t gguf_put_spaces(struct gguf_writer *w, const char *key, uint64_t n)

@@ -26,7 +26,7 @@ enum { RECORD_LIMIT = 4096, DIGESTS_LIMIT = 16 << 20, DIR_LIMIT = 100000 };
 
 const char *anchor_name(enum anchor a)
 {
-	static const char *const names[] = { "none", "hub-local-dir", "hub-cache", "digests-file" };
+	static const char *const names[] = { "none", "hub-local-dir", "hub-cache", "digests-file", "seal" };
 
 	return names[a];
 }

@@ -98,6 +98,8 @@ enum role_class {
 	CLASS_IDS,	/* table of expert ids: I32 */
 };
 enum role_class role_class(enum role r);
+/* The role of a tensor of a deepseek4 GGUF by its name, or ROLE_COUNT; *layer as in struct want. */
+enum role role_by_name(struct str gguf_name, uint32_t *layer);
 
 enum { LAYER_NONE = UINT32_MAX };
 /* One tensor of the model, as the GGUF holds it. */
@@ -107,7 +109,7 @@ struct want {
 	uint32_t layer;			/* LAYER_NONE for root tensors */
 	bool mtp;			/* comes from (or serves) the MTP block */
 	unsigned n_dims;
-	uint64_t shape[3];		/* slowest first; experts: (n_expert, rows, cols) */
+	uint64_t shape[GGUF_MAX_DIMS];	/* slowest first; experts: (n_expert, rows, cols) */
 };
 struct wants { struct want *w; size_t n; };
 enum model_part { PART_TRUNK, PART_MTP };

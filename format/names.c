@@ -157,6 +157,27 @@ enum role_class role_class(enum role r)
 	return name_table[r].class;
 }
 
+enum role role_by_name(struct str name, uint32_t *layer)
+{
+	uint64_t n = 0;
+	size_t i = 4;
+
+	*layer = LAYER_NONE;
+	if (name.n > 5 && memcmp(name.p, "blk.", 4) == 0) {
+		for (; i < name.n && name.p[i] >= '0' && name.p[i] <= '9' && n < LAYER_NONE / 10; i++)
+			n = 10 * n + (uint64_t)(name.p[i] - '0');
+		if (i == 4 || i == name.n || name.p[i] != '.')
+			return ROLE_COUNT;
+		*layer = (uint32_t)n;
+		name = (struct str){ name.p + i + 1, name.n - i - 1 };
+	}
+	for (int r = 0; r < ROLE_COUNT; r++)
+		if ((name_table[r].place == PLACE_ROOT) == (*layer == LAYER_NONE) &&
+		    str_is(name, name_table[r].gguf))
+			return (enum role)r;
+	return ROLE_COUNT;
+}
+
 static bool occurs(enum place p, const struct arch *a, uint32_t layer)
 {
 	bool mtp = layer == a->n_layer;

@@ -48,34 +48,51 @@ static enum status open_dir(struct output *o, struct err *e)
 	return o->dir_fd < 0 ? err_errno(e, "%s: cannot open its directory", o->path) : OK;
 }
 
+/* Who holds the lock, for the one who has to wait. */
+static enum status busy(const struct output *o, int lock_fd, struct err *e)
+{
+	char owner[200];
+	ssize_t n = pread(lock_fd, owner, sizeof owner - 1, 0);
+
+	owner[n > 0 ? n : 0] = 0;
+	owner[strcspn(owner, "\n")] = 0;
+	return err_set(e, ERR_BUSY, "%s: another run is writing it (%s%sit holds %s); wait for it or stop it", o->path,
+		       owner, owner[0] ? ", " : "", o->lock);
+}
+
+static enum status write_owner(int lock_fd, const char *lock, struct err *e)
+{
+	char owner[200], host[100] = "";
+	int n;
+
+	gethostname(host, sizeof host - 1);
+	n = snprintf(owner, sizeof owner, "pid %ld on %s\n", (long)getpid(), host);
+	if (ftruncate(lock_fd, 0) != 0 || pwrite(lock_fd, owner, (size_t)n, 0) != n)
+		return err_errno(e, "%s: cannot write the owner", lock);
+	return OK;
+}
+
 /* The lock file stays a lock only while its name is ours: a run that finished in between has
  * removed it, so the name is checked again once the lock is held. */
 static enum status take_lock(struct output *o, struct err *e)
 {
-	char owner[64];
 	struct stat held, named;
 
 	for (int tries = 0; tries < 100; tries++) {
-		int n;
-
 		o->lock_fd = open(o->lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
 		if (o->lock_fd < 0)
 			return err_errno(e, "%s: cannot create the lock", o->lock);
 		if (flock(o->lock_fd, LOCK_EX | LOCK_NB) != 0) {
 			if (errno != EWOULDBLOCK)
 				return err_errno(e, "%s: cannot lock", o->lock);
+			busy(o, o->lock_fd, e);
 			close(o->lock_fd);
 			o->lock_fd = -1;
-			return err_set(e, ERR_BUSY, "%s: another run is writing it (it holds %s); wait for it "
-				       "or stop it", o->path, o->lock);
+			return e->status;
 		}
 		if (fstat(o->lock_fd, &held) == 0 && stat(o->lock, &named) == 0 &&
-		    held.st_ino == named.st_ino && held.st_dev == named.st_dev) {
-			n = snprintf(owner, sizeof owner, "pid %ld\n", (long)getpid());
-			if (ftruncate(o->lock_fd, 0) != 0 || write(o->lock_fd, owner, (size_t)n) != n)
-				return err_errno(e, "%s: cannot write the owner", o->lock);
-			return OK;
-		}
+		    held.st_ino == named.st_ino && held.st_dev == named.st_dev)
+			return write_owner(o->lock_fd, o->lock, e);
 		close(o->lock_fd);
 		o->lock_fd = -1;
 	}
@@ -100,7 +117,52 @@ static enum status reserve(struct output *o, struct err *e)
 	return OK;
 }
 
-enum status output_open(struct output *o, const char *path, uint64_t size, bool force, struct err *e)
+static void end(struct output *o, bool keep)
+{
+	if (o->fd >= 0)
+		close(o->fd);
+	if (o->direct_fd >= 0)
+		close(o->direct_fd);
+	if (o->lock_fd >= 0) {
+		if (o->partial && !keep)
+			unlink(o->partial);
+		unlink(o->lock);
+		close(o->lock_fd);
+	}
+	if (o->dir_fd >= 0)
+		close(o->dir_fd);
+	free(o->path);
+	free(o->partial);
+	free(o->lock);
+	*o = OUTPUT_NONE;
+}
+
+/* We hold the lock, so a partial file here belongs to a run that is gone. */
+static enum status open_partial(struct output *o, enum leftover left, struct err *e)
+{
+	struct stat s;
+
+	o->fd = open(o->partial, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (o->fd < 0 && errno != ENOENT)
+		return err_errno(e, "%s: cannot open what an earlier run left", o->partial);
+	if (o->fd >= 0 && left == LEFTOVER_REFUSE)
+		return err_set(e, ERR_USAGE, "%s: an earlier run left it; --resume goes on with it, --force starts anew",
+			       o->partial);
+	o->kept = o->fd >= 0 && left == LEFTOVER_KEEP && fstat(o->fd, &s) == 0 && S_ISREG(s.st_mode) &&
+		  (uint64_t)s.st_size == o->size;
+	if (o->kept)
+		return OK;
+	if (o->fd >= 0)
+		close(o->fd);
+	if (o->fd >= 0 && unlink(o->partial) != 0)
+		return err_errno(e, "%s: cannot remove what an earlier run left", o->partial);
+	o->fd = open(o->partial, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+	o->made = o->fd >= 0;
+	return o->made ? OK : err_errno(e, "%s: cannot create", o->partial);
+}
+
+enum status output_open(struct output *o, const char *path, uint64_t size, bool force, enum leftover left,
+			struct err *e)
 {
 	struct stat s;
 	enum status st = ERR_NOMEM;
@@ -122,21 +184,12 @@ enum status output_open(struct output *o, const char *path, uint64_t size, bool 
 			st = err_set(e, ERR_USAGE, "%s: exists and is not a regular file", path);
 		TRY(st);
 	}
-	/* we hold the lock, so a partial file here belongs to a run that is gone */
-	if (unlink(o->partial) != 0 && errno != ENOENT) {
-		st = err_errno(e, "%s: cannot remove what an earlier run left", o->partial);
-		goto out;
-	}
-	o->fd = open(o->partial, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-	if (o->fd < 0) {
-		st = err_errno(e, "%s: cannot create", o->partial);
-		goto out;
-	}
+	TRY(open_partial(o, left, e));
 	TRY(reserve(o, e));
 	o->direct_fd = open(o->partial, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_DIRECT);
 	return OK;
 out:
-	output_abandon(o);
+	end(o, !o->made);	/* what another run left is not ours to remove */
 	return st;
 }
 
@@ -189,6 +242,11 @@ out:
 	return st;
 }
 
+enum status output_sync(const struct output *o, struct err *e)
+{
+	return fdatasync(o->fd) == 0 ? OK : err_errno(e, "%s: cannot flush to the disk; run again with --resume", o->partial);
+}
+
 enum status output_commit(struct output *o, struct err *e)
 {
 	unsigned flags = o->force ? 0 : RENAME_NOREPLACE;
@@ -221,20 +279,10 @@ enum status output_commit(struct output *o, struct err *e)
 
 void output_abandon(struct output *o)
 {
-	if (o->fd >= 0)
-		close(o->fd);
-	if (o->direct_fd >= 0)
-		close(o->direct_fd);
-	if (o->lock_fd >= 0) {
-		if (o->partial)
-			unlink(o->partial);
-		unlink(o->lock);
-		close(o->lock_fd);
-	}
-	if (o->dir_fd >= 0)
-		close(o->dir_fd);
-	free(o->path);
-	free(o->partial);
-	free(o->lock);
-	*o = OUTPUT_NONE;
+	end(o, false);
+}
+
+void output_leave(struct output *o)
+{
+	end(o, true);
 }

@@ -265,12 +265,14 @@ void source_bind(struct source_matrix *m, bool *found, const struct checkpoint *
 
 void source_weight_range(const struct source_layout *l, uint64_t e0, uint64_t e1, uint64_t *b0, uint64_t *b1)
 {
+	const struct dtype_info *info = dtype_info(l->type);
+
 	if (l->kind == SOURCE_FP4) {
 		*b0 = e0 / 2;
 		*b1 = u64_div_up(e1, 2);
 	} else {
-		*b0 = e0 * dtype_info(l->type)->bytes;
-		*b1 = e1 * dtype_info(l->type)->bytes;
+		*b0 = e0 / info->block * info->bytes;
+		*b1 = u64_div_up(e1, info->block) * info->bytes;
 	}
 }
 

@@ -63,11 +63,19 @@ struct source_run {
 struct fault source_decode(const struct source_run *r, float *out);
 /* Whether every value that type can hold comes through unchanged, or is a fault. */
 bool transfer_is_exact(const struct source_layout *l, enum dtype target);
-/* Writes the target blocks of the run; e0 and e1 are multiples of the target's block. Exact pairs
- * (FP4 to MXFP4, FP8 to BF16, plain to the same or a wider type) copy bits and report what does
- * not fit; others decode and encode. scratch: TRANSFER_SCRATCH floats of the caller's. */
+/* Writes the target blocks of the run; e0 and e1 are multiples of both blocks, the target's and the
+ * source's. Exact pairs (FP4 to MXFP4, FP8 to BF16, a type to itself or a wider one) copy bits and
+ * report what does not fit; others decode and encode. scratch: TRANSFER_SCRATCH floats of the caller's. */
 enum { TRANSFER_SCRATCH = 16384 };
 struct fault transfer(const struct source_run *r, enum dtype target, uint8_t *out, float *scratch);
+/* How values are encoded where the target cannot hold them as they are. */
+struct encoding {
+	enum effort effort;
+	const float *importance;	/* (cols) or NULL: of each column's squared error, not negative */
+};
+/* The same with a say in how; transfer encodes with EFFORT_FAST and equal weights. */
+struct fault transfer_as(const struct source_run *r, enum dtype target, const struct encoding *how,
+			 uint8_t *out, float *scratch) MUST_USE;
 /* Routing table rows: I64 or I32 ids to I32; each in [0, n_expert), no id twice in a row. */
 struct fault transfer_ids(const struct source_run *r, uint32_t n_expert, uint8_t *out);
 

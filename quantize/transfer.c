@@ -10,6 +10,7 @@
 #include "quantize/quantize.h"
 
 #include <math.h>
+#include <string.h>
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -117,8 +118,8 @@ bool transfer_is_exact(const struct source_layout *l, enum dtype target)
 	case SOURCE_FP8:
 		return target == DT_BF16 || target == DT_F32;
 	case SOURCE_PLAIN:
-		return target == l->type || (target == DT_F32 && (l->type == DT_BF16 || l->type == DT_F16)) ||
-		       (target == DT_I32 && l->type == DT_I64);
+		return target == l->type || (target == DT_F32 && codec_can_decode(l->type)) ||
+		       (target == DT_BF16 && l->type == DT_MXFP4) || (target == DT_I32 && l->type == DT_I64);
 	}
 	return false;
 }
@@ -235,9 +236,28 @@ static struct fault fp8_to_float(const struct source_run *r, enum dtype target, 
 	return no_fault;
 }
 
+/* Encodes elements [e, e + n) row by row: columns have an importance, elements have none. */
+static void encode_rows(const struct source_layout *l, const struct encoding *how, enum dtype target,
+			const float *x, uint64_t e, uint64_t n, uint8_t *out)
+{
+	const struct dtype_info *info = dtype_info(target);
+
+	if (!how->importance) {
+		codec_encode(target, x, NULL, (size_t)n, how->effort, out);
+		return;
+	}
+	for (uint64_t part; n > 0; n -= part, e += part, x += part) {
+		uint64_t col = e % l->cols;
+
+		part = u64_min(n, l->cols - col);
+		codec_encode(target, x, how->importance + col, (size_t)part, how->effort, out);
+		out += part / info->block * info->bytes;
+	}
+}
+
 /* Through float32. exact: the encoded blocks must hold every value as it was. */
-static struct fault by_value(const struct source_run *r, enum dtype target, bool exact, uint8_t *out,
-			     float *scratch)
+static struct fault by_value(const struct source_run *r, enum dtype target, const struct encoding *how,
+			     bool exact, uint8_t *out, float *scratch)
 {
 	const struct dtype_info *info = dtype_info(target);
 
@@ -257,7 +277,7 @@ static struct fault by_value(const struct source_run *r, enum dtype target, bool
 		size_t bad = exact ? n : codec_first_not_finite(scratch, (size_t)n);
 		if (bad < n)
 			return (struct fault){ FAULT_INFINITE, e + bad };
-		codec_encode(target, scratch, NULL, (size_t)n, EFFORT_FAST, out);
+		encode_rows(r->l, how, target, scratch, e, n, out);
 		for (uint64_t i = 0; exact && target == DT_BF16 && i < n; i++)
 			if (f32_bits(scratch[i]) & 0xFFFF)
 				return (struct fault){ FAULT_INEXACT, e + i };
@@ -302,7 +322,31 @@ static struct fault copy_plain(const struct source_run *r, uint8_t *out)
 	return no_fault;
 }
 
+/* Blocks (or numbers that no product takes) as they are; those that can be read must be finite. */
+static struct fault copy_blocks(const struct source_run *r, uint8_t *out)
+{
+	const struct dtype_info *info = dtype_info(r->l->type);
+	uint64_t n = r->e1 - r->e0, bad = n;
+	float x[256];
+
+	memcpy(out, r->weight, n / info->block * info->bytes);
+	if (codec_can_decode(r->l->type))
+		bad = codec_first_bad(r->l->type, out, (size_t)n);
+	if (bad == n)
+		return no_fault;
+	bad -= bad % info->block;
+	codec_decode(r->l->type, out + bad / info->block * info->bytes, info->block, x);
+	bad += codec_first_not_finite(x, info->block) % info->block;
+	return (struct fault){ isnan(x[bad % info->block]) ? FAULT_NAN : FAULT_INFINITE, r->e0 + bad };
+}
+
 struct fault transfer(const struct source_run *r, enum dtype target, uint8_t *out, float *scratch)
+{
+	return transfer_as(r, target, &(struct encoding){ .effort = EFFORT_FAST }, out, scratch);
+}
+
+struct fault transfer_as(const struct source_run *r, enum dtype target, const struct encoding *how,
+			 uint8_t *out, float *scratch)
 {
 	bool exact = transfer_is_exact(r->l, target);
 
@@ -311,8 +355,9 @@ struct fault transfer(const struct source_run *r, enum dtype target, uint8_t *ou
 	if (r->l->kind == SOURCE_FP8 && exact)
 		return fp8_to_float(r, target, out);
 	if (r->l->kind == SOURCE_PLAIN && target == r->l->type)
-		return copy_plain(r, out);
-	return by_value(r, target, exact, out, scratch);
+		return target == DT_F32 || target == DT_BF16 || target == DT_F16 ? copy_plain(r, out)
+										 : copy_blocks(r, out);
+	return by_value(r, target, how, exact, out, scratch);
 }
 
 struct fault transfer_ids(const struct source_run *r, uint32_t n_expert, uint8_t *out)

@@ -10,21 +10,16 @@
 #include <time.h>
 
 #include "runtime/cmd.h"
-#include "runtime/tokenizer.h"
-
-enum { TEXT_LIMIT = 1 << 30 };
 
 struct task {
 	struct cli c;
-	const char *model_path, *ref_path, *mtp_path, *text_path, *ids_path, *logprobs_path, *activations;
+	const char *model_path, *ref_path, *mtp_path, *logprobs_path, *activations;
 	bool mtp;
 	double max_increase, max_kld;	/* gates; NAN: not asked for */
 	uint64_t n_ctx, max_chunks;
 	struct model m, ref, m_mtp, ref_mtp;	/* the latter with --mtp */
 	struct log notes;
-	uint32_t *ids;			/* owned */
-	uint8_t sha256[SHA256_BYTES];	/* of the text or the ids as they are in the file */
-	uint64_t text_bytes;
+	struct cmd_text text;
 	struct perplexity_options o;
 	struct perplexity_plan plan;
 	struct perplexity_result result, mtp_result;
@@ -32,45 +27,6 @@ struct task {
 	double seconds;			/* that the run took, from the first weight to the last score */
 	FILE *logprobs;
 };
-
-static enum status hash(const char *text, size_t n, uint8_t out[SHA256_BYTES], struct err *e)
-{
-	struct sha256 h = { 0 };
-	enum status st = sha256_open(&h, e);
-
-	if (st == OK) {
-		sha256_start(&h);
-		sha256_add(&h, text, n);
-		sha256_end(&h, out);
-	}
-	sha256_close(&h);
-	return st;
-}
-
-/* The whole text as ids; where the vocabulary adds a bos, one comes first. */
-static enum status encode(struct task *t, const struct vocab *v, const char *text, size_t n, struct err *e)
-{
-	struct tokenizer tok = { 0 };
-	uint32_t *ids = NULL;
-	size_t n_ids = 0;
-	bool bos = t->o.bos != TOKEN_NONE;
-	enum status st;
-
-	TRY(tokenizer_open(&tok, v, e));
-	TRY(tokenizer_encode(&tok, text, n, false, &ids, &n_ids, e));
-	t->ids = mem_new(n_ids + bos, sizeof *ids, "the text's tokens", e);
-	if (!t->ids) {
-		st = e->status;
-		goto out;
-	}
-	t->ids[0] = t->o.bos;
-	memcpy(t->ids + bos, ids, n_ids * sizeof *ids);
-	t->o.n_ids = n_ids + bos;
-out:
-	free(ids);
-	tokenizer_close(&tok);
-	return st;
-}
 
 /* Where both have a vocabulary, it is the same. */
 static enum status check_ref_vocab(struct task *t, const struct vocab *v, struct err *e)
@@ -87,29 +43,19 @@ static enum status check_ref_vocab(struct task *t, const struct vocab *v, struct
 
 static enum status read_input(struct task *t, struct err *e)
 {
-	const char *path = t->ids_path ? t->ids_path : t->text_path;
 	struct vocab v = { 0 };
-	char *text = NULL;
 	bool found;
-	size_t n;
 	enum status st;
 
 	TRY(model_vocab(&t->m, &v, &found, &t->notes, e));
-	t->o.bos = found && v.add_bos ? v.bos : TOKEN_NONE;
 	if (found && t->ref_path)
 		TRY(check_ref_vocab(t, &v, e));
-	TRY(text_read(path, TEXT_LIMIT, t->c.max_memory, &text, &n, e));
-	t->text_bytes = n;
-	TRY(hash(text, n, t->sha256, e));
-	if (t->ids_path)
-		TRY(perplexity_read_ids(text, n, t->m.arch.n_vocab, path, &t->ids, &t->o.n_ids, e));
-	else if (found)
-		TRY(encode(t, &v, text, n, e));
-	else
-		st = err_set(e, ERR_FORMAT, "%s: no tokenizer in it; give the text as --token-ids",
-			     t->model_path);
+	TRY(cmd_text_read(&t->text, &t->m, found ? &v : NULL, t->c.max_memory, e));
+	t->o.ids = t->text.ids;
+	t->o.n_ids = t->text.n_ids;
+	t->o.bos = t->text.bos;
+	t->o.path = cmd_text_path(&t->text);
 out:
-	free(text);
 	vocab_close(&v);
 	return st;
 }
@@ -140,19 +86,10 @@ static enum status write_row(void *ctx, const struct perplexity_row *r, struct e
 	return OK;
 }
 
-static char *sha_text(const struct task *t, char hex[65])
-{
-	struct digest d = { .kind = DIGEST_SHA256 };
-
-	memcpy(d.bytes, t->sha256, SHA256_BYTES);
-	return digest_text(&d, hex);
-}
-
 static void print_head(const struct task *t)
 {
 	const struct perplexity_plan *p = &t->plan;
 	FILE *to = cli_out(&t->c);
-	char hex[65];
 
 	fprintf(to, "model: %s (%s), %s activations\n", cli_escz(t->model_path),
 		t->m.is_gguf ? "GGUF" : "checkpoint", t->o.official ? "official" : "float32");
@@ -161,17 +98,7 @@ static void print_head(const struct task *t)
 			t->ref.is_gguf ? "GGUF" : "checkpoint");
 	if (t->mtp)
 		fprintf(to, "MTP block: %s, scored on the token after the next\n", cli_escz(t->m_mtp.path));
-	fprintf(to, "%s: %s, %llu bytes, SHA-256 %s\n", t->ids_path ? "token ids" : "text",
-		cli_escz(t->ids_path ? t->ids_path : t->text_path), (unsigned long long)t->text_bytes,
-		sha_text(t, hex));
-	fprintf(to, "chunks: %llu of %u tokens out of %llu (%llu left over), %llu scored in each from position "
-		"%llu on\n", (unsigned long long)p->n_chunks, t->o.n_ctx, (unsigned long long)t->o.n_ids,
-		(unsigned long long)p->n_left_over, (unsigned long long)p->scored,
-		(unsigned long long)p->first);
-	if (t->o.bos == TOKEN_NONE)
-		fprintf(to, "bos: none, the vocabulary adds none\n");
-	else
-		fprintf(to, "bos: token %u in place of the first of each chunk\n", t->o.bos);
+	cmd_text_print(to, &t->text, p, t->o.n_ctx);
 	if (t->c.verbose)
 		fprintf(to, "batches: %llu of up to %llu chunks, %u threads, %s kernels, %llu MiB of memory\n",
 			(unsigned long long)p->n_batches, (unsigned long long)p->batch, t->c.threads,
@@ -422,17 +349,12 @@ static cJSON *result_json(const struct task *t)
 {
 	const struct model *const models[N_MODELS] = MODELS(t);
 	const struct perplexity_result *r = &t->result;
-	cJSON *doc = cJSON_CreateObject(), *text = cJSON_AddObjectToObject(doc, "text");
-	char hex[65];
+	cJSON *doc = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(doc, "model", cli_escz(t->model_path));
 	cJSON_AddStringToObject(doc, "model_form", t->m.is_gguf ? "gguf" : "checkpoint");
 	cJSON_AddStringToObject(doc, "activations", t->activations);
-	cJSON_AddStringToObject(text, "path", cli_escz(t->ids_path ? t->ids_path : t->text_path));
-	cJSON_AddBoolToObject(text, "token_ids", t->ids_path != NULL);
-	cJSON_AddNumberToObject(text, "bytes", (double)t->text_bytes);
-	cJSON_AddStringToObject(text, "sha256", sha_text(t, hex));
-	cJSON_AddNumberToObject(text, "tokens", (double)t->o.n_ids);
+	cmd_text_json(doc, &t->text);
 	cJSON_AddNumberToObject(doc, "context", t->o.n_ctx);
 	cJSON_AddNumberToObject(doc, "chunks", (double)t->plan.n_chunks);
 	cJSON_AddNumberToObject(doc, "first_scored", (double)t->plan.first);
@@ -531,8 +453,6 @@ static enum status run(struct task *t, struct err *e)
 		goto out;
 	}
 	TRY(read_input(t, e));
-	t->o.ids = t->ids;
-	t->o.path = t->ids_path ? t->ids_path : t->text_path;
 	t->o.n_ctx = (uint32_t)t->n_ctx;
 	t->o.max_chunks = t->max_chunks;
 	t->o.max_memory = t->c.max_memory;
@@ -557,7 +477,7 @@ out:
 	log_close(&t->notes);
 	if (t->logprobs)
 		fclose(t->logprobs);
-	free(t->ids);
+	cmd_text_close(&t->text);
 	parity_close(&t->result.parity);
 	parity_close(&t->mtp_result.parity);
 	model_close(&t->m);
@@ -569,7 +489,7 @@ out:
 
 static enum status check_options(const struct task *t, struct err *e)
 {
-	if (!t->text_path == !t->ids_path)
+	if (!t->text.path == !t->text.ids_path)
 		return err_set(e, ERR_USAGE, "perplexity: give a text, as -f TEXT or as --token-ids FILE; "
 			       "`ingot help perplexity` lists the options");
 	if (strcmp(t->activations, "f32") != 0 && strcmp(t->activations, "official") != 0)
@@ -592,7 +512,7 @@ int cmd_perplexity(const struct command *self, int argc, char **argv)
 	struct task t = { .m = MODEL_NONE, .ref = MODEL_NONE, .m_mtp = MODEL_NONE, .ref_mtp = MODEL_NONE,
 			  .n_ctx = 512, .activations = "f32", .max_increase = NAN, .max_kld = NAN };
 	const struct opt opts[] = {
-		{ "file", 'f', OPT_STR, &t.text_path, "TEXT", "the text, UTF-8, plain or packed (FILE:MEMBER names one)" },
+		{ "file", 'f', OPT_STR, &t.text.path, "TEXT", "the text, UTF-8, plain or packed (FILE:MEMBER names one)" },
 		{ "ctx-size", 'c', OPT_U64, &t.n_ctx, "N", "tokens of a chunk (512)" },
 		{ "chunks", 0, OPT_U64, &t.max_chunks, "N", "only the first N chunks" },
 		{ "reference", 0, OPT_STR, &t.ref_path, "MODEL", "run this one beside it and compare" },
@@ -604,7 +524,7 @@ int cmd_perplexity(const struct command *self, int argc, char **argv)
 		{ "mtp-model", 0, OPT_STR, &t.mtp_path, "FILE", "that block's file, if it is not mtp-NAME beside the model" },
 		{ "activations", 0, OPT_STR, &t.activations, "KIND",
 		  "f32 (default), or official: rounded as in DeepSeek's inference code" },
-		{ "token-ids", 0, OPT_STR, &t.ids_path, "FILE", "white-space separated token ids in place of a text" },
+		{ "token-ids", 0, OPT_STR, &t.text.ids_path, "FILE", "white-space separated token ids in place of a text" },
 		{ "logprobs", 0, OPT_STR, &t.logprobs_path, "FILE",
 		  "write a line per scored token: index, id, log probability, most likely id" },
 		{ NULL, 0, OPT_FLAG, NULL, NULL, NULL },

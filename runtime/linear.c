@@ -165,6 +165,8 @@ enum status linear(struct engine *g, const struct linear *l, struct err *e)
 		return err_set(e, ERR_STOPPED, "stopped; run it again from the start");
 	if (j.product == PRODUCT_QUANTIZED)
 		TRY(engine_run(g, round_task, &j, e));
+	if (g->see)
+		TRY(g->see(g->see_ctx, l, j.product == PRODUCT_QUANTIZED ? l->rounded : l->x, e));
 	TRY(held_rows(g, j.product, l, e));
 out:
 	return st;

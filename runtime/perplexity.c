@@ -14,7 +14,7 @@
  * With a reference both models go through each batch in lockstep, layer l of the reference and then
  * layer l of the model, so neither needs to fit in memory and their states can be compared.
  */
-#include "runtime/runtime.h"
+#include "runtime/collect.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -86,7 +86,7 @@ static bool add_model(uint64_t *sum, const struct model *m, const struct model *
 static uint64_t memory_for(const struct model *m, unsigned n_threads, const struct perplexity_options *o,
 			   uint64_t batch, uint64_t logits_rows)
 {
-	uint64_t sum = 0, rows, batch_ids, ids, token = sizeof(uint32_t);
+	uint64_t sum = o->collect ? o->collect->bytes : 0, rows, batch_ids, ids, token = sizeof(uint32_t);
 	uint64_t parity = o->reference ? sizeof(double) * (o->mtp ? 2 : 1) : 0;
 
 	if (o->per_layer)
@@ -445,6 +445,10 @@ static enum status run_batch(struct run *x, uint32_t n_seq, struct err *e)
 		x->ids[s * n_ctx] = x->o->bos;
 	TRY(run_layers(x, n_seq, e));
 	snprintf(x->what, sizeof x->what, "output");
+	if (x->o->collect) {
+		TRY(forward_head(&x->f, 0, n_ctx, e));
+		TRY(collector_output(x->o->collect, x->f.x, x->f.n_tok, e));
+	}
 	TRY(score_batch(x, n_seq, 1, e));
 	if (x->o->mtp)
 		TRY(run_mtp(x, n_seq, e));
@@ -480,6 +484,11 @@ static enum status open_run(struct run *x, const struct model *m, struct pool *p
 	enum status st;
 
 	TRY(open_forward(x, &x->f, m, pool, e));
+	if (o->collect) {
+		o->collect->pool = pool;
+		x->f.engine.see = collector_see;
+		x->f.engine.see_ctx = o->collect;
+	}
 	x->ids = mem_new(batch * o->n_ctx, sizeof *x->ids, "the batch's ids", e);
 	x->rows = mem_new(rows, sizeof *x->rows, "scored rows", e);
 	x->logits = mem_new(rows * m->arch.n_vocab, sizeof *x->logits, "logits", e);

@@ -244,12 +244,16 @@ struct lane {
 	enum status status;
 	struct err err;
 };
+struct linear;
 struct engine {
 	struct pool *pool;
 	struct lane *lanes;		/* owned, one a thread */
 	bool official;			/* activations are rounded as DeepSeek's code does */
 	bool (*tick)(void *ctx);	/* before each product; false ends the run. May be NULL */
 	void *tick_ctx;
+	/* each product's inputs, as they are multiplied (n rows of x_stride). May be NULL */
+	enum status (*see)(void *ctx, const struct linear *l, const float *x, struct err *e);
+	void *see_ctx;
 };
 enum status engine_open(struct engine *g, struct pool *pool, struct err *e) MUST_USE;
 void engine_close(struct engine *g);
@@ -454,6 +458,7 @@ struct perplexity_options {
 	bool per_layer;			/* with a reference: also compare the streams after each layer */
 	const struct model *mtp;	/* borrowed: the model's MTP block, if it is to be measured, too */
 	const struct model *ref_mtp;	/* the reference's; with a reference both are given, or none */
+	struct collector *collect;	/* borrowed: sums of the model's inputs (collect.h), or NULL */
 };
 /* White-space separated decimal ids, each below n_vocab. *ids is owned by the caller. */
 enum status perplexity_read_ids(const char *text, size_t n, uint32_t n_vocab, const char *path, uint32_t **ids,

@@ -32,14 +32,17 @@ same_bytes() {	# gcc and clang builds make the same file
 	cmp "$d/a.gguf" "$d/b.gguf" && cmp "$d/mtp-a.gguf" "$d/mtp-b.gguf" && cmp "$d/c.gguf" "$d/d.gguf"
 	local r=$?; rm -rf "$d"; return $r
 }
-same_perplexity() {	# two compilers, two thread counts, source and result: one figure to the last digit
+same_perplexity() {	# two compilers, two thread counts, source and result: one figure to the last digit, one matrix
 	local d; d=$(mktemp -d)
 	local run='perplexity -f samples/heldout.txt -c 256 --chunks 2'
 	build/gcc-release/ingot convert samples/v4-tiny -o "$d/a.gguf" -q >/dev/null &&
 	build/gcc-release/ingot $run samples/v4-tiny -t 1 --logprobs "$d/1" >/dev/null &&
 	build/gcc-release/ingot $run "$d/a.gguf" -t 2 --logprobs "$d/2" >/dev/null &&
 	build/clang-release/ingot $run samples/v4-tiny -t 3 --logprobs "$d/3" >/dev/null &&
-	cmp "$d/1" "$d/2" && cmp "$d/1" "$d/3"
+	cmp "$d/1" "$d/2" && cmp "$d/1" "$d/3" &&
+	build/gcc-release/ingot calibrate samples/v4-tiny -f samples/heldout.txt --chunks 1 -o "$d/1.gguf" -q >/dev/null &&
+	build/clang-release/ingot calibrate "$d/a.gguf" -f samples/heldout.txt --chunks 1 -o "$d/2.gguf" -t 3 -q >/dev/null &&
+	cmp "$d/1.gguf" "$d/2.gguf"
 	local r=$?; rm -rf "$d"; return $r
 }
 races() {
@@ -68,6 +71,7 @@ suite 'make check' make -s check
 step 'gcc and clang make the same bytes' same_bytes
 step 'one perplexity for compilers, threads, source, result' same_perplexity
 suite 'make check, address and undefined' make -s -j"$jobs" CC=clang SAN=address,undefined check
+suite 'killed and failing runs' make -s crash
 suite 'NEON kernels under qemu' tests/neon.sh
 step 'build with the thread sanitizer' make -s -j"$jobs" SAN=thread all
 step 'no races' races

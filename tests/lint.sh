@@ -12,7 +12,7 @@ allow() {	# a folder may include itself and what is listed after it
 allow format
 allow quantize format
 allow convert quantize format
-allow verify format
+allow verify quantize format
 allow runtime quantize format
 lib=$(ls format/*.c quantize/*.c convert/*.c verify/*.c runtime/*.c | grep -v '/cmd')
 report "$(grep -nE '(^|[^_a-z])(exit|abort|printf|puts|perror|assert|err|warn)[[:space:]]*\(' $lib)" \
@@ -22,10 +22,10 @@ report "$(grep -nE '(^|[^_a-z])(strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|
 one() {
 	report "$(grep -lE "#include <$1" */*.c */*.h | grep -vE "^($2)\$")" "only $2 may include <$1>"
 }
-one openssl/ 'format/digest.c'
+one openssl/ 'format/digest.c|format/key.c'
 one cjson/ 'format/config.c|cli/.*\.c|.*/cmd[^/]*\.[ch]'
 one archive 'format/archive.c|tests/test_archive.c'
-one zlib 'format/archive.c'
+one zlib 'format/archive.c|convert/journal.c'
 report "$(grep -nE '.{101}' format/*.[ch] quantize/*.[ch] convert/*.[ch] verify/*.[ch] runtime/*.[ch] cli/*.[ch] |
 	awk -F: '{ s=$0; sub(/^[^:]*:[^:]*:/, "", s); gsub(/\t/, "        ", s); if (length(s) > 132) print $1 ":" $2 }')" \
 	'a line is too long'

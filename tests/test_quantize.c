@@ -400,6 +400,57 @@ static void ids_are_checked(void)
 	CHECK(f.kind == FAULT_DUPLICATE && f.element == 5);
 }
 
+/* A run that begins inside a row: each element under its own column's importance. */
+static void importance_belongs_to_columns(void)
+{
+	enum { ROWS = 3, COLS = 512, N = ROWS * COLS };
+	static float x[N], importance[COLS], scratch[TRANSFER_SCRATCH];
+	static uint8_t got[N / 32 * 18], want[N / 32 * 18], plain[N / 32 * 18];
+	struct source_layout l = { SOURCE_PLAIN, DT_F32, DT_NONE, ROWS, COLS, 0, 0, 0 };
+	struct source_run r = { &l, (const uint8_t *)(x + 256), NULL, 256, N, 0 };
+	struct encoding how = { EFFORT_BEST, importance };
+
+	for (unsigned i = 0; i < N; i++)
+		x[i] = sinf((float)i * 1.7f) + 0.3f * cosf((float)i * 0.1f);
+	for (unsigned i = 0; i < COLS; i++)
+		importance[i] = (float)(1 + i * 7 % 31);
+	CHECK(transfer_as(&r, DT_Q4_0, &how, got, scratch).kind == FAULT_NONE);
+	for (unsigned i = 256; i < N; i += 32)
+		codec_encode(DT_Q4_0, x + i, importance + i % COLS, 32, EFFORT_BEST, want + (i - 256) / 32 * 18);
+	CHECK(memcmp(got, want, (N - 256) / 32 * 18) == 0);
+	how.importance = NULL;
+	CHECK(transfer_as(&r, DT_Q4_0, &how, plain, scratch).kind == FAULT_NONE);
+	CHECK(memcmp(got, plain, (N - 256) / 32 * 18) != 0);
+}
+
+/* Blocks stay as they are or are decoded; what is in them must be finite, whatever the path. */
+static void blocks_are_a_source(void)
+{
+	enum { N = 2 * 256 };
+	static float x[N], back[N], scratch[TRANSFER_SCRATCH];
+	static uint8_t q4[N / 256 * 144], out[N * 4];
+	struct source_layout l = { SOURCE_PLAIN, DT_Q4_K, DT_NONE, 1, N, 0, 0, 0 };
+	struct source_run r = { &l, q4, NULL, 0, N, 0 };
+
+	for (unsigned i = 0; i < N; i++)
+		x[i] = sinf((float)i);
+	codec_encode(DT_Q4_K, x, NULL, N, EFFORT_FAST, q4);
+	codec_decode(DT_Q4_K, q4, N, back);
+	CHECK(transfer_is_exact(&l, DT_Q4_K) && transfer_is_exact(&l, DT_F32) && !transfer_is_exact(&l, DT_Q8_0));
+	CHECK(transfer(&r, DT_Q4_K, out, scratch).kind == FAULT_NONE && memcmp(out, q4, sizeof q4) == 0);
+	CHECK(transfer(&r, DT_F32, out, scratch).kind == FAULT_NONE && memcmp(out, back, sizeof back) == 0);
+	CHECK(transfer(&r, DT_Q8_0, out, scratch).kind == FAULT_NONE);
+	store_le(q4 + 144, 2, 0x7E00);		/* the second block's scale */
+	struct fault f = transfer(&r, DT_Q4_K, out, scratch);
+	CHECK(f.kind == FAULT_NAN && f.element == 256);
+	f = transfer(&r, DT_Q8_0, out, scratch);
+	CHECK(f.kind == FAULT_NAN && f.element == 256);
+	l.type = DT_I32;			/* no number for a product: copied, whatever it is */
+	r.e1 = 4;
+	memset(q4, 0xFF, 16);
+	CHECK(transfer(&r, DT_I32, out, scratch).kind == FAULT_NONE && memcmp(out, q4, 16) == 0);
+}
+
 int main(void)
 {
 	RUN(fp8_codes_are_their_formula);
@@ -416,5 +467,7 @@ int main(void)
 	RUN(bad_blocks_are_found_undecoded);
 	RUN(plain_types_widen_exactly);
 	RUN(ids_are_checked);
+	RUN(importance_belongs_to_columns);
+	RUN(blocks_are_a_source);
 	return test_done();
 }

@@ -8,7 +8,44 @@
 #include <sys/stat.h>
 
 #include "cli/cli.h"
-#include "verify/verify.h"
+#include "verify/derive.h"
+
+/* What is to be shown. */
+struct wish {
+	const char *digests, *key, *oms, *source, *imatrix;
+	uint64_t sample;
+	bool strict, header;
+	struct key public;
+};
+
+static bool is_directory(const char *path)
+{
+	struct stat s;
+
+	return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+static enum status check_wish(const struct wish *w, const char *path, struct err *e)
+{
+	bool dir = is_directory(path);
+
+	if (w->oms && !w->key)
+		return err_set(e, ERR_USAGE, "--oms: give the signer's public key with --key PUB.pem; one inside the bundle "
+			       "would prove nothing");
+	if (dir && w->key && !w->oms)
+		return err_set(e, ERR_USAGE, "--key: a directory has no signature of its own; give the bundle with --oms "
+			       "FILE.sig");
+	if ((w->sample || w->imatrix) && !w->source)
+		return err_set(e, ERR_USAGE, "%s: only with --source", w->sample ? "--sample" : "--imatrix");
+	if (w->source && (dir || w->oms || w->header))
+		return err_set(e, ERR_USAGE, "--source: only for a GGUF, with its seal");
+	if (w->header && (dir || w->oms))
+		return err_set(e, ERR_USAGE, "--header: only of a GGUF's own seal and signature");
+	if ((w->digests || w->strict) && (!dir || w->oms))
+		return err_set(e, ERR_USAGE, "%s: only for a source directory%s", w->digests ? "--digests" : "--strict",
+			       w->oms ? " without --oms" : "");
+	return OK;
+}
 
 static void show(void *arg, uint64_t done, uint64_t total)
 {
@@ -146,8 +183,70 @@ static cJSON *sealed_json(const struct sealed_report *r, const char *path, enum 
 	return doc;
 }
 
-static enum status run_sealed(struct cli *c, const char *path, struct verify_options *o, cJSON **doc,
-			      struct log *notes, struct err *e)
+/* Makes it again; the line says how much of it. */
+static enum status run_derive(struct cli *c, const struct sealed_report *r, const struct file *f, const struct wish *w,
+			      const struct verify_options *o, char line[300], cJSON *doc, struct log *notes, struct err *e)
+{
+	struct derive_options d = { .source = w->source, .imatrix = w->imatrix, .sample = w->sample, .run = *o };
+	struct derived_report report;
+	struct progress p;
+	enum status st;
+
+	progress_begin(&p, c, "derive", f->id.size);
+	d.run.progress = show;
+	d.run.arg = &p;
+	st = verify_derived(&report, &r->gguf, f, &d, notes, e);
+	progress_end(&p);
+	for (const char *at = report.differences.text; at && *at; at += strcspn(at, "\n") + 1)
+		fprintf(cli_out(c), "DIFFERS: %s\n", cli_esc((struct str){ at, strcspn(at, "\n") }));
+	snprintf(line, 300, "; %s what the source gives: %llu source files by digest, %llu metadata keys, %llu of %llu matrices",
+		 st == OK ? "is" : "is NOT", (unsigned long long)report.n_files, (unsigned long long)report.n_keys,
+		 (unsigned long long)report.n_matrices, (unsigned long long)report.n_all);
+	cJSON_AddStringToObject(doc, "derivation", st == OK ? "DERIVED" : "NOT SHOWN");
+	cJSON_AddNumberToObject(doc, "derived_matrices", (double)report.n_matrices);
+	cJSON_AddNumberToObject(doc, "matrices", (double)report.n_all);
+	derived_report_close(&report);
+	return st;
+}
+
+/* What was asked for beyond the seal, and the closing line. */
+static enum status conclude(struct cli *c, const struct sealed_report *r, const struct file *f, const struct wish *w,
+			    const struct verify_options *o, cJSON *doc, struct log *notes, struct err *e)
+{
+	const char *path = f->path;
+	char derived[300] = "";
+	bool whole = !w->header;
+	enum status st = w->key ? verify_signature(r, &w->public, path, e) : OK;
+
+	bool signed_by = w->key && st == OK, made;
+
+	if (w->key)
+		cJSON_AddStringToObject(doc, "signature", st == OK ? "AUTHENTIC" : "NOT SHOWN");
+	if (w->source && st == OK)
+		st = run_derive(c, r, f, w, o, derived, doc, notes, e);
+	made = w->source && st == OK;
+	const char *left = w->key ? "" : r->signature_present ? "its signature (give --key PUB.pem), "
+							       : "authenticity (it is not signed), ";
+
+	if (whole)
+		fprintf(cli_out(c), "INTACT%s%s: header, %zu tensors in %llu chunks and padding are as they were sealed (header "
+			"digest %s)", signed_by ? ", AUTHENTIC" : "", made ? ", DERIVED" : "",
+			r->gguf.n_tensors,
+			(unsigned long long)r->seal.n_chunks, r->header_sha256);
+	else
+		fprintf(cli_out(c), "%s: the header is as it was sealed (header digest %s)",
+			signed_by ? "HEADER AUTHENTIC" : "HEADER INTACT", r->header_sha256);
+	if (signed_by)
+		fprintf(cli_out(c), ", signed by the key you named, %s (SHA-256 %s)", w->public.kind,
+			w->public.fingerprint);
+	fprintf(cli_out(c), "%s; not looked at: %s%s%s%svalues\n", derived, whole ? "" : "the tensors' bytes, ",
+		w->key && !signed_by ? "who signed it, " : "", left,
+		!derived[0] ? "derivation from a source, " : w->sample ? "the other matrices and the shards' digests, " : "");
+	return st;
+}
+
+static enum status run_sealed(struct cli *c, const char *path, const struct wish *w, struct verify_options *o,
+			      cJSON **doc, struct log *notes, struct err *e)
 {
 	struct sealed_report r = { 0 };
 	struct file f;
@@ -165,29 +264,61 @@ static enum status run_sealed(struct cli *c, const char *path, struct verify_opt
 	print_damage(c, &r);
 	if (r.sealed)
 		*doc = sealed_json(&r, path, st);
-	if (st == OK)
-		fprintf(cli_out(c), "INTACT: header, %zu tensors in %llu chunks and padding are as they were sealed "
-			"(header digest %s); not looked at: %s, derivation from a source, values\n",
-			r.gguf.n_tensors, (unsigned long long)r.seal.n_chunks, r.header_sha256,
-			r.signature_present ? "its signature" : "authenticity (it is not signed)");
+	if (st == OK) {
+		st = conclude(c, &r, &f, w, o, *doc, notes, e);
+	}
 	sealed_report_close(&r);
 	file_close(&f);
 	return st;
 }
 
+static enum status run_bundle(struct cli *c, const char *path, const struct wish *w, struct verify_options *o,
+			      cJSON **doc, struct err *e)
+{
+	struct source_report r = { 0 };
+	struct bundle b;
+	struct progress p;
+	enum status st = bundle_read(&b, w->oms, &w->public, e);
+
+	if (st != OK)
+		return st;
+	progress_begin(&p, c, "verify", 0);
+	o->progress = show;
+	o->arg = &p;
+	st = verify_bundle(&r, path, &b, w->oms, o, e);
+	o->arg = NULL;
+	progress_end(&p);
+	if (r.n) {
+		print_source(c, &r, true);
+		*doc = source_json(&r, path);
+		cJSON_AddStringToObject(*doc, "signature", st == OK ? "AUTHENTIC" : "NOT SHOWN");
+	}
+	if (st == OK)
+		fprintf(cli_out(c), "AUTHENTIC: %zu files are those that the key you named signed, %s (SHA-256 %s); not "
+			"looked at: %s\n", r.n_of[FILE_OK], w->public.kind, w->public.fingerprint,
+			is_directory(path) ? "sub-directories, digests of the Hub" : "its own seal, derivation, values");
+	source_report_close(&r);
+	bundle_close(&b);
+	return st;
+}
+
 int cmd_verify(const struct command *self, int argc, char **argv)
 {
-	const char *digests = NULL;
-	bool strict = false;
+	struct wish w = { 0 };
 	const struct opt opts[] = {
-		{ "digests", 0, OPT_STR, &digests, "FILE", "digests in sha256sum form, for a source" },
-		{ "strict", 0, OPT_FLAG, &strict, NULL, "list files that nothing vouches for, and fail on them" },
+		{ "digests", 0, OPT_STR, &w.digests, "FILE", "digests in sha256sum form, for a source" },
+		{ "strict", 0, OPT_FLAG, &w.strict, NULL, "list files that nothing vouches for, and fail on them" },
+		{ "key", 0, OPT_STR, &w.key, "PUB.pem", "also check the signature: by this public key" },
+		{ "oms", 0, OPT_STR, &w.oms, "FILE.sig", "with --key: check against an OpenSSF Model Signing bundle" },
+		{ "source", 0, OPT_STR, &w.source, "SOURCE", "also make the file's contents again from this checkpoint" },
+		{ "sample", 0, OPT_U64, &w.sample, "N", "with --source: N matrices only, and no digests of shards" },
+		{ "imatrix", 0, OPT_STR, &w.imatrix, "FILE", "with --source: the importance matrix that was used" },
+		{ "header", 0, OPT_FLAG, &w.header, NULL, "of a GGUF: the header alone, not the tensors" },
 		{ NULL, 0, OPT_FLAG, NULL, NULL, NULL },
 	};
 	struct verify_options o = { 0 };
 	struct log notes = { 0 };
 	struct err e = { 0 };
-	struct stat s;
 	struct cli c;
 	cJSON *doc = NULL;
 	char **args;
@@ -200,10 +331,18 @@ int cmd_verify(const struct command *self, int argc, char **argv)
 	o.threads = c.threads;
 	o.stop = &stop_signal;
 	st = cli_json_open(&c, &e);
-	if (st == OK && stat(args[0], &s) == 0 && S_ISDIR(s.st_mode))
-		st = run_source(&c, args[0], digests, strict, &o, &doc, &notes, &e);
+	if (st == OK)
+		st = check_wish(&w, args[0], &e);
+	if (st == OK && w.key)
+		st = key_open(&w.public, w.key, false, &e);
+	o.header_only = w.header;
+	if (st == OK && w.oms)
+		st = run_bundle(&c, args[0], &w, &o, &doc, &e);
+	else if (st == OK && is_directory(args[0]))
+		st = run_source(&c, args[0], w.digests, w.strict, &o, &doc, &notes, &e);
 	else if (st == OK)
-		st = run_sealed(&c, args[0], &o, &doc, &notes, &e);
+		st = run_sealed(&c, args[0], &w, &o, &doc, &notes, &e);
+	key_close(&w.public);
 	cli_notes(&c, &notes);
 	log_close(&notes);
 	code = st == OK ? 0 : cli_fail(&e);

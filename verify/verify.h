@@ -2,16 +2,18 @@
  *
  * verify.h - is this file, or this source, what it says it is?
  *
- * Stands on format alone: a verifier that shared the writer's code would share its bugs. Reads
+ * Stands on format alone (derive.h on quantize too): a verifier that shared the writer's code would share
+ * its bugs. Reads
  * through one descriptor a file, and says what it did not look at.
  */
 #ifndef VERIFY_VERIFY_H
 #define VERIFY_VERIFY_H
 
-#include "format/format.h"
+#include "format/sign.h"
 
 struct verify_options {
 	unsigned threads;
+	bool header_only;		/* of a sealed file: leave its chunks and padding alone */
 	volatile int *stop;
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
@@ -33,6 +35,7 @@ struct sealed_report {
 	size_t n_damage;
 	uint64_t file_bytes, bytes_read;
 	char header_sha256[65];		/* the digest that a signature would sign */
+	struct seal_claim claim;	/* and all that it would say */
 };
 /* OK: every byte is as it was sealed. ERR_MISMATCH: it is not, see the report. ERR_NO_DIGEST: no
  * seal. Others: could not be read, or is no GGUF. The report is to be closed in every case. Memory: the header
@@ -40,6 +43,18 @@ struct sealed_report {
 enum status verify_sealed(struct sealed_report *r, const struct file *f, const struct verify_options *o,
 			  struct log *notes, struct err *e) MUST_USE;
 void sealed_report_close(struct sealed_report *r);
+
+/* Whether key signed this file's header, once verify_sealed has said OK: see claim_check. */
+enum status verify_signature(const struct sealed_report *r, const struct key *k, const char *path,
+			     struct err *e) MUST_USE;
+
+/* ---- sign.c: a signature into the slot ---------------------------------------------------------*/
+
+struct sign_options { const struct key *key; bool force; /* over a signature of another key */ struct verify_options run; };
+/* Checks the header (and, unless run.header_only, every byte), writes the slot in place, flushes it and
+ * reads it back. claim receives what was signed. */
+enum status sign_sealed(const char *path, const struct sign_options *o, struct seal_claim *claim,
+			struct log *notes, struct err *e) MUST_USE;
 
 /* ---- source.c: a checkpoint directory ---------------------------------------------------------*/
 
@@ -63,6 +78,13 @@ struct source_report {
 enum status verify_source(struct source_report *r, const char *path, const char *digests_file, bool strict,
 			  const struct verify_options *o, struct log *notes, struct err *e) MUST_USE;
 void source_report_close(struct source_report *r);
+
+/* ---- signed.c: a file or directory against a Model Signing bundle -----------------------------*/
+
+/* Every file that the bundle lists has its digest, and nothing else is there but what version control
+ * leaves and the bundle itself (at bundle_path). Files below sub-directories fail: they are not read. */
+enum status verify_bundle(struct source_report *r, const char *path, const struct bundle *b,
+			  const char *bundle_path, const struct verify_options *o, struct err *e) MUST_USE;
 
 /* ---- parallel.c ---------------------------------------------------------------------------------*/
 

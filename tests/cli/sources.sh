@@ -98,7 +98,8 @@ check 'a malformed record is said once' test "$(grep -c 'not a download record' 
 cp -a plain wrong && flip wrong/model-00002-of-00003.safetensors 50000 3
 exits 'a wrong shard' 1 "$INGOT" convert wrong -o w.gguf
 says 'a wrong shard is named, with both digests' 'model-00002-of-00003.safetensors: SHA-256 is [0-9a-f]{64}, expected [0-9a-f]{64}'
-gone 'a wrong shard' w.gguf w.gguf.partial w.gguf.lock
+gone 'a wrong shard' w.gguf w.gguf.lock
+says 'a wrong shard' 'run the same command with --resume'
 exits 'a wrong shard, verify' 1 "$INGOT" verify wrong
 says 'a wrong shard, verify' '^model-00002-of-00003.safetensors: FAILED'
 cp -a plain badjson && flip badjson/config.json 20 1

@@ -1,0 +1,111 @@
+#!/bin/bash
+# Conversions that are killed, or whose calls fail, at every place in turn. After each: no file under the final
+# name that is not the right one, an exit code and a message that fit, and a --resume that ends with the very
+# bytes of a run that was left alone. The last line is "N passed, N failed".
+# BIN, BUILD as for the other tests; SEED; SCALE=1 in CI, 25 for the long campaign.
+set -u
+SRC=$(pwd) INGOT=$(pwd)/${BIN:?} BUILD=$(pwd)/${BUILD:?}
+SCALE=${SCALE:-1} SEED=${SEED:-20261125}
+RANDOM=$SEED
+# in memory by default: flushing to a disk thousands of times takes hours
+dir=$(mktemp -d -p "${TMPDIR:-/dev/shm}" 2>/dev/null || mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+cd "$dir" || exit 1
+passed=0 failed=0
+fail() { failed=$((failed + 1)); echo "FAILED: $*"; [ -s err ] && head -n 3 err; }
+echo "seed $SEED, scale $SCALE, in $dir"
+
+"$BUILD/samples/make_checkpoint" src --n-embd 64 --n-head 2 --head-dim 32 --n-rot 16 --q-lora 32 --o-groups 2 --o-lora 32 \
+	--n-ff-exp 32 --n-expert 4 --n-expert-used 2 --layers 3 --n-hash 1 --n-vocab 320 --shards 3 --scales-apart --with-mtp \
+	--record-time 4102444800 >/dev/null 2>make.err || { cat make.err; echo "0 passed, 1 failed"; exit 1; }
+"$INGOT" convert src -o ref.gguf -q >/dev/null 2>&1 || { echo "0 passed, 1 failed"; exit 1; }
+export LD_PRELOAD_FAULT="$BUILD/tests/fault.so"
+go() { # FAULT THREADS OPTIONS...: one conversion under a fault
+	local fault=$1 threads=$2; shift 2
+	FAULT=$fault LD_PRELOAD=$LD_PRELOAD_FAULT "$INGOT" convert src -o a.gguf -t "$threads" --journal-every 2K "$@" \
+		>out 2>err
+}
+same() { cmp -s a.gguf ref.gguf && cmp -s mtp-a.gguf mtp-ref.gguf; }
+clean() { rm -f a.gguf* mtp-a.gguf*; }
+# What is there now may only be nothing or the right thing, and going on makes it right.
+settle() { # WHAT
+	local what=$1
+	: >err
+	[ ! -e a.gguf ] || cmp -s a.gguf ref.gguf || { fail "$what: a wrong file has the final name"; clean; return; }
+	[ ! -e mtp-a.gguf ] || cmp -s mtp-a.gguf mtp-ref.gguf || { fail "$what: a wrong sidecar"; clean; return; }
+	if ! [ -e a.gguf ] && ! "$INGOT" convert src -o a.gguf --resume $([ -e a.gguf.journal ] || echo --force) >out 2>err; then
+		fail "$what: cannot go on"; clean; return
+	fi
+	if ! same; then fail "$what: other bytes after going on"
+	elif grep -q 'not what it says' err; then fail "$what: the journal spoke of what was not on the disk"
+	elif [ -e a.gguf.partial ] || [ -e mtp-a.gguf.partial ] || [ -e a.gguf.new ]; then fail "$what: something is left over"
+	else passed=$((passed + 1)); fi
+	clean
+}
+failing() { # CALL K WHAT THREADS: a call fails, the run says so or goes on
+	go "$1:$2:$3" "$4"; local code=$?
+	if [ $code -eq 0 ]; then
+		same || { fail "$*: success, but other bytes"; clean; return; }
+	elif [ $code -ge 128 ]; then fail "$*: died with $code"; clean; return
+	elif [ ! -s err ]; then fail "$*: exit code $code and not a word"; clean; return
+	elif [ $code -eq 1 ] || [ $code -eq 5 ] || [ $code -eq 6 ]; then fail "$*: exit code $code"; clean; return
+	fi
+	settle "$*"
+}
+killed() { # CALL K THREADS
+	go "$1:$2:kill" "$3" 2>/dev/null
+	settle "kill at $1 $2, $3 threads"
+}
+FAULT_COUNT=counts LD_PRELOAD=$LD_PRELOAD_FAULT "$INGOT" convert src -o a.gguf -t 1 --journal-every 2K -q >/dev/null 2>&1
+clean
+count() { awk -v c="$1" '$1 == c { print $2 }' counts; }
+report() { echo "$1: $((passed + failed - before)) cases, $failed failed so far, $SECONDS s"; before=$((passed + failed)); }
+before=0
+
+exec 3>&2 2>/dev/null	# the shell's own word on killed children
+for call in pwrite write fsync rename fallocate; do		# at each of them
+	for ((k = 1; k <= $(count $call); k++)); do killed $call $k 1; done
+done
+for ((i = 0; i < 100 * SCALE; i++)); do				# anywhere, several threads
+	killed any $((RANDOM % ($(count pwrite) * 2 + 200) + 1)) $((RANDOM % 4 + 1))
+done
+report 'kills at a call'
+for call in pwrite write fsync rename; do			# a power cut before each
+	for ((k = 1; k <= $(count $call); k++)); do go "$call:$k:cut" 1; settle "power cut at $call $k"; done
+done
+for ((i = 0; i < 40 * SCALE; i++)); do
+	go "any:$((RANDOM % ($(count pwrite) * 2 + 200) + 1)):cut" 3; settle 'power cut anywhere, 3 threads'
+done
+report 'power cuts'
+for ((i = 0; i < 60 * SCALE; i++)); do				# by the clock
+	"$INGOT" convert src -o a.gguf -t $((RANDOM % 4 + 1)) --journal-every 2K >out 2>err & pid=$!
+	sleep "0.0$((RANDOM % 35 + 10))"; kill -KILL $pid; wait $pid
+	settle 'kill by the clock'
+done
+report 'kills by the clock'
+exec 2>&3
+
+EIO=5 ENOSPC=28 ENOMEM=12
+for call in open read pread write pwrite fsync fallocate rename close; do
+	n=$(count $call)
+	case $call in pwrite | fallocate) e=$ENOSPC ;; *) e=$EIO ;; esac
+	step=$(((n + 139) / (140 * SCALE))); [ $step -gt 0 ] || step=1
+	for ((k = 1; k <= n; k += step)); do
+		failing $call $k $e 1
+		failing $call $k "$e+" 2
+	done
+done
+report 'calls that fail, once and for good'
+n=$(count malloc) step=$(((n + 499) / (500 * SCALE))); [ $step -gt 0 ] || step=1
+for ((k = 1; k <= n; k += step)); do
+	failing malloc $k $ENOMEM 1
+	failing malloc $k "$ENOMEM+" 1
+done
+report 'allocations that fail'
+for call in read pread write pwrite any; do
+	failing $call 1 short 2
+	failing $call 1 intr 2
+done
+report 'short and interrupted calls'
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fault.c - a preloaded library that makes the machine fail: FAULT=CALL:K:WHAT
+ *
+ *	CALL	open read pread write pwrite fsync fallocate rename close malloc, or any for all but malloc
+ *	K	the K-th such call of the process (from 1)
+ *	WHAT	an errno's number (that call fails), the same with "+" (that call and all after it),
+ *		"kill" (SIGKILL before the call), "cut" (the same, and what was not flushed is lost), "short" (reads and writes from then on do a third), "intr"
+ *		(every other call is interrupted)
+ *
+ * With FAULT_COUNT=FILE the number of calls is written there when the process ends by itself.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+enum call { OPEN, READ, PREAD, WRITE, PWRITE, FSYNC, FALLOCATE, RENAME, CLOSE, MMAP, MALLOC, N_CALLS };
+static const char *const names[N_CALLS] = { "open", "read", "pread", "write", "pwrite", "fsync", "fallocate", "rename",
+					    "close", "mmap", "malloc" };
+static struct { int call; long k; int error; bool forever, kill, cut, partial, intr, on; } plan;
+static atomic_long counts[N_CALLS], all;
+
+__attribute__((constructor)) static void start(void)
+{
+	const char *p = getenv("FAULT");
+	char call[16] = "", what[16] = "";
+
+	plan.call = -1;
+	if (!p || sscanf(p, "%15[^:]:%ld:%15s", call, &plan.k, what) != 3)
+		return;
+	for (int i = 0; i < N_CALLS; i++)
+		if (strcmp(call, names[i]) == 0)
+			plan.call = i;
+	plan.kill = strcmp(what, "kill") == 0;
+	plan.cut = strcmp(what, "cut") == 0;
+	plan.partial = strcmp(what, "short") == 0;
+	plan.intr = strcmp(what, "intr") == 0;
+	plan.error = (int)strtol(what, NULL, 10);
+	plan.forever = strchr(what, '+') != NULL;
+	plan.on = plan.call >= 0 || strcmp(call, "any") == 0;
+}
+
+__attribute__((destructor)) static void stop(void)
+{
+	const char *p = getenv("FAULT_COUNT");
+	int fd = p ? open(p, O_WRONLY | O_CREAT | O_TRUNC, 0666) : -1;
+
+	for (int i = 0; fd >= 0 && i < N_CALLS; i++)
+		dprintf(fd, "%s %ld\n", names[i], (long)counts[i]);
+}
+
+/* The function that this one stands before. */
+#define REAL(f) static __typeof__(&f) real; if (!real) real = (__typeof__(&f))dlsym(RTLD_NEXT, #f)
+
+/* glibc's own, so that looking a symbol up may allocate. */
+extern void *__libc_malloc(size_t n);
+extern void *__libc_calloc(size_t n, size_t size);
+extern void *__libc_realloc(void *p, size_t n);
+
+static int real_open(const char *path, int flags) { REAL(open); return real(path, flags | O_CLOEXEC); }
+static ssize_t real_pread(int fd, void *p, size_t n, off_t at) { REAL(pread); return real(fd, p, n, at); }
+static ssize_t real_pwrite(int fd, const void *p, size_t n, off_t at) { REAL(pwrite); return real(fd, p, n, at); }
+static int real_ftruncate(int fd, off_t n) { REAL(ftruncate); return real(fd, n); }
+static int real_rename(const char *from, const char *to) { REAL(rename); return real(from, to); }
+static int real_close(int fd) { REAL(close); return real(fd); }
+
+#include "tests/fault_cut.h"
+
+/* Whether this call is to fail; errno is set then. */
+static bool fails(enum call c)
+{
+	long n = atomic_fetch_add(&counts[c], 1) + 1, m = c == MALLOC ? 0 : atomic_fetch_add(&all, 1) + 1;
+	bool mine = plan.on && (plan.call == (int)c || (plan.call < 0 && c != MALLOC));
+	long at = plan.call < 0 ? m : n;
+
+	if (!mine || plan.partial)
+		return false;
+	if (plan.intr) {
+		errno = EINTR;
+		return (c == READ || c == PREAD || c == WRITE || c == PWRITE || c == FALLOCATE) && at % 2 == 1;
+	}
+	if (at != plan.k && !(plan.forever && at > plan.k))
+		return false;
+	if (plan.kill)
+		kill(getpid(), SIGKILL);
+	if (plan.cut)
+		cut();
+	errno = plan.error;
+	return true;
+}
+
+static size_t part(enum call c, size_t n)
+{
+	bool mine = plan.on && plan.partial && (plan.call == (int)c || plan.call < 0) && counts[c] >= plan.k;
+
+	return mine && n > 3 ? n / 3 : n;
+}
+
+int open(const char *path, int flags, ...)
+{
+	va_list ap;
+	mode_t mode;
+	REAL(open);
+
+	va_start(ap, flags);
+	mode = flags & O_CREAT ? (mode_t)va_arg(ap, int) : 0;
+	va_end(ap);
+	if (fails(OPEN))
+		return -1;
+	if (plan.cut && flags & O_CREAT && access(path, F_OK) != 0)
+		undo_name(path);
+	return real(path, flags, mode);
+}
+
+int openat(int dir, const char *path, int flags, ...)
+{
+	va_list ap;
+	mode_t mode;
+	REAL(openat);
+
+	va_start(ap, flags);
+	mode = flags & O_CREAT ? (mode_t)va_arg(ap, int) : 0;
+	va_end(ap);
+	return fails(OPEN) ? -1 : real(dir, path, flags, mode);
+}
+
+ssize_t read(int fd, void *p, size_t n)
+{
+	REAL(read);
+	return fails(READ) ? -1 : real(fd, p, part(READ, n));
+}
+
+ssize_t pread(int fd, void *p, size_t n, off_t at)
+{
+	REAL(pread);
+	return fails(PREAD) ? -1 : real(fd, p, part(PREAD, n), at);
+}
+
+ssize_t write(int fd, const void *p, size_t n)
+{
+	REAL(write);
+	if (fails(WRITE))
+		return -1;
+	if (plan.cut)
+		undo_bytes(fd, n, lseek(fd, 0, SEEK_CUR));
+	return real(fd, p, part(WRITE, n));
+}
+
+ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
+{
+	REAL(pwrite);
+	if (fails(PWRITE))
+		return -1;
+	if (plan.cut)
+		undo_bytes(fd, n, at);
+	return real(fd, p, part(PWRITE, n), at);
+}
+
+int fsync(int fd)
+{
+	REAL(fsync);
+	int r = fails(FSYNC) ? -1 : real(fd);
+
+	if (plan.cut && r == 0)
+		undo_flushed(fd);
+	return r;
+}
+
+int fdatasync(int fd)
+{
+	REAL(fdatasync);
+	int r = fails(FSYNC) ? -1 : real(fd);
+
+	if (plan.cut && r == 0)
+		undo_flushed(fd);
+	return r;
+}
+
+int fallocate(int fd, int mode, off_t from, off_t n)
+{
+	REAL(fallocate);
+	return fails(FALLOCATE) ? -1 : real(fd, mode, from, n);
+}
+
+int ftruncate(int fd, off_t n)
+{
+	REAL(ftruncate);
+	return fails(FALLOCATE) ? -1 : real(fd, n);
+}
+
+int rename(const char *from, const char *to)
+{
+	REAL(rename);
+	if (fails(RENAME))
+		return -1;
+	if (plan.cut)
+		undo_rename(from, to);
+	return real(from, to);
+}
+
+int renameat2(int d0, const char *from, int d1, const char *to, unsigned flags)
+{
+	REAL(renameat2);
+	if (fails(RENAME))
+		return -1;
+	if (plan.cut)
+		undo_rename(from, to);
+	return real(d0, from, d1, to, flags);
+}
+
+int close(int fd)
+{
+	REAL(close);
+	if (!fails(CLOSE))
+		return real(fd);
+	int e = errno;
+	real(fd);	/* a failed close has closed */
+	errno = e;
+	return -1;
+}
+
+void *mmap(void *at, size_t n, int prot, int flags, int fd, off_t off)
+{
+	REAL(mmap);
+	return fails(MMAP) ? MAP_FAILED : real(at, n, prot, flags, fd, off);
+}
+
+/* Of the program's own requests: the libraries below it have bugs of their own here (OpenSSL 3.0 dies where
+ * its first allocations fail). */
+static bool starves(const void *caller)
+{
+	static const char *first, *last;
+	static atomic_bool known;
+	Dl_info info;
+
+	if (!atomic_load(&known)) {
+		if (!dladdr((void *)(uintptr_t)getauxval(AT_ENTRY), &info))
+			return false;
+		first = info.dli_fbase;
+		last = first + (64 << 20);
+		atomic_store(&known, true);
+	}
+	return (const char *)caller >= first && (const char *)caller < last && fails(MALLOC);
+}
+
+void *malloc(size_t n) { return starves(__builtin_return_address(0)) ? NULL : __libc_malloc(n); }
+void *calloc(size_t n, size_t size) { return starves(__builtin_return_address(0)) ? NULL : __libc_calloc(n, size); }
+void *realloc(void *p, size_t n) { return starves(__builtin_return_address(0)) ? NULL : __libc_realloc(p, n); }
+
+int posix_memalign(void **p, size_t align, size_t n)
+{
+	REAL(posix_memalign);
+	return starves(__builtin_return_address(0)) ? ENOMEM : real(p, align, n);
+}
