@@ -82,7 +82,9 @@ INLINE int far_sign(const struct groups *g, int j, const int size)
 /* VL scales to try, times sign. */
 INLINE vi scales_at(const int16_t *tries, int sign)
 {
-	return wide16((const uint8_t *)tries) * sign;
+	vi raw = wide16((const uint8_t *)tries);
+
+	return ((vi)((vu)raw << 16) >> 16) * sign;
 }
 
 /* The same number in both halves of each lane. */

@@ -263,6 +263,35 @@ INLINE void pair_choose(const struct affine_group a[8], const int kept, float mo
 	out->d = from_half(out->half_d), out->m = from_half(out->half_m);
 }
 
+/* Scale and minimum of group j among 16 about those found, by the loss with the nearest codes: where
+ * whole scales are small and steps between them large, other codes than those kept may be better. */
+INLINE void pair_polish(const struct groups *g, int j, const bool weighted, int top, float relative, struct pair_super *s)
+{
+	const float *x = g->x + 32 * j, *w = g->w + 32 * j;
+	float w_inverse = weighted ? inverse_of(g->heavy[j]) : 0, scale[LANES], min[LANES];
+	vf gain[PER];
+
+	for (int t = 0; t < LANES; t++) {
+		int p = s->scale[j] - 1 + t / 4, q = s->min[j] - 1 + t % 4;
+
+		scale[t] = (float)(p < 0 ? 0 : p > PAIR_MOST ? PAIR_MOST : p);
+		min[t] = (float)(q < 0 ? 0 : q > PAIR_MOST ? PAIR_MOST : q);
+	}
+	UNROLL for (int p = 0; p < PER; p++) {
+		vf d = load(scale + p * VL) * (s->d * relative), m = load(min + p * VL) * (s->m * relative);
+		vf inverse = inverses(d);
+
+		gain[p] = splat(0);
+		for (int i = 0; i < 32; i++) {
+			vf v = x[i] * relative + m, e = v - d * to_float(to_int(hold(v * inverse, 0, (float)top)));
+
+			gain[p] -= w_inverse > 0 ? w[i] * w_inverse * (e * e) : e * e;
+		}
+	}
+	unsigned t = first_at(gain, most_of(gain)) & 15;
+	s->scale[j] = (int)scale[t], s->min[j] = (int)min[t];
+}
+
 INLINE void pair_search(struct groups *g, const bool weighted, const struct affine_kind *kind, bool thorough,
 			struct pair_super *out)
 {
@@ -285,6 +314,8 @@ INLINE void pair_search(struct groups *g, const bool weighted, const struct affi
 		affine_search(g, j, weighted, kind, &a[j]);
 	}
 	pair_choose(a, kind->kept, most, thorough ? 8 : 4, out);
+	for (int j = 0; thorough && j < 8; j++)
+		pair_polish(g, j, weighted, kind->top, 1 / most, out);
 }
 
 INLINE void put_pair_scales(const struct pair_super *s, uint8_t *b)

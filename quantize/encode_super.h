@@ -89,13 +89,13 @@ INLINE void super_pick(const struct super_sums *s, int j, const struct super_kin
 	}
 }
 
-/* 16 halves that take the largest target near the end of the range, by steps of it / HALVES / 4. */
-INLINE void super_halves(float target, float most, float relative, float lo, int first, int step, struct super_lanes *at)
+/* 16 halves that take the largest target near an end of the range, by steps of it / HALVES / 4. */
+INLINE void super_halves(float target, float most, float relative, float end, int first, int step, struct super_lanes *at)
 {
 	float ends[LANES];
 
 	for (int t = 0; t < LANES; t++)
-		ends[t] = lo * (1 - (float)(first + step * t) / (4 * HALVES));
+		ends[t] = end * (1 - (float)(first + step * t) / (4 * HALVES));
 	UNROLL for (int p = 0; p < PER; p++) {
 		at->d[p] = halves_near(at->half + p * VL, target * most / load(ends + p * VL)) * relative;
 		at->inverse[p] = inverses(at->d[p]);
@@ -112,8 +112,10 @@ INLINE void super_choose(const struct super_sums *s, const struct super_kind kin
 
 	for (int j = 0; j < n; j++)
 		target = fabsf(s->target[j]) > fabsf(target) ? s->target[j] : target;
-	for (int first = 0; first < (thorough ? HALVES : 1); first += LANES) {
-		super_halves(target, most, 1 / most, (float)kind.lo, first, step, &at);
+	for (int first = 0; first < (!thorough ? 1 : kind.grid.iq4 ? 2 * HALVES : HALVES); first += LANES) {
+		int end = first < HALVES ? kind.lo : kind.hi;
+
+		super_halves(target, most, 1 / most, (float)end, first % HALVES, step, &at);
 		for (int j = 0; j < n; j++)
 			super_pick(s, j, kind, tries, window, &at);
 		UNROLL for (int p = 0; p < PER; p++)
@@ -128,6 +130,74 @@ INLINE void super_choose(const struct super_sums *s, const struct super_kind kin
 			out->scale[j] = at.scale[j][best];
 	}
 	out->d = from_half(out->half);
+}
+
+/* What codes take from the loss, and sums from which the best half for them follows. */
+struct super_fit { float gain, xc, cc; };
+
+/* The scale of group j among 16 about the one found, by the loss with the nearest codes: where whole scales
+ * are small and steps between them large, codes of no candidate may be better. */
+INLINE void super_polish_group(const struct groups *g, int j, const bool weighted, const struct super_kind kind,
+			       float relative, float part, struct super *s, struct super_fit *fit)
+{
+	float x[32], w[32], scale[LANES], all_xc[LANES], all_cc[LANES];
+	float w_inverse = weighted ? inverse_of(g->heavy[j]) : 0;
+	vf d[PER], inverse[PER], xc[PER], cc[PER];
+
+	UNROLL for (int i = 0; i < kind.size; i += VL) {
+		store(x + i, load(g->x + j * kind.size + i) * relative);
+		if (weighted)
+			store(w + i, w_inverse > 0 ? load(g->w + j * kind.size + i) * w_inverse : splat(1));
+	}
+	for (int t = 0; t < LANES; t++)
+		scale[t] = (float)(s->scale[j] - LANES / 2 + t);
+	UNROLL for (int p = 0; p < PER; p++) {
+		d[p] = hold(load(scale + p * VL), (float)kind.lo, (float)kind.hi);
+		store(scale + p * VL, d[p]);
+		d[p] *= s->d * relative;
+		inverse[p] = inverses(d[p]);
+	}
+	real_sums(x, w, weighted, kind.size, kind.grid, inverse, xc, cc);
+	UNROLL for (int p = 0; p < PER; p++) {
+		store(all_xc + p * VL, xc[p]), store(all_cc + p * VL, cc[p]);
+		xc[p] = d[p] * (2 * xc[p] - d[p] * cc[p]);
+	}
+	float most = most_of(xc);
+	unsigned t = first_at(xc, most) & 15;
+	s->scale[j] = (int)scale[t];
+	fit->gain += most * part;
+	fit->xc += all_xc[t] * scale[t] * part;
+	fit->cc += all_cc[t] * scale[t] * scale[t] * part;
+}
+
+INLINE struct super_fit super_polish(const struct groups *g, const bool weighted, const struct super_kind kind, float most,
+				     float w_inverse, struct super *s)
+{
+	struct super_fit fit = { 0, 0, 0 };
+
+	for (int j = 0; j < 256 / kind.size; j++)
+		super_polish_group(g, j, weighted, kind, 1 / most, w_inverse > 0 ? g->heavy[j] * w_inverse : 1, s, &fit);
+	return fit;
+}
+
+/* Then the best half for those codes, and so on while that helps. */
+INLINE void super_improve(const struct groups *g, const bool weighted, const struct super_kind kind, float most,
+			  float w_inverse, struct super *s)
+{
+	struct super_fit fit = super_polish(g, weighted, kind, most, w_inverse, s);
+
+	for (int round = 0; round < (kind.grid.iq4 ? 2 : 0); round++) {	/* Q6_K gains too little by it */
+		struct super next = *s;
+
+		next.half = half_near(fit.cc > 0 ? fit.xc / fit.cc * most : 0, &next.d);
+		if (next.half == s->half)
+			break;
+		struct super_fit now = super_polish(g, weighted, kind, most, w_inverse, &next);
+		if (!(now.gain > fit.gain))
+			break;
+		fit = now;
+		*s = next;
+	}
 }
 
 INLINE void super_search(struct groups *g, const bool weighted, const struct super_kind kind, const int16_t *tries,
@@ -154,6 +224,8 @@ INLINE void super_search(struct groups *g, const bool weighted, const struct sup
 		super_try(g, j, weighted, kind, tries, passes, thorough, &s);
 	}
 	super_choose(&s, kind, LANES * passes, window, most, thorough, out);
+	if (thorough)
+		super_improve(g, weighted, kind, most, w_inverse, out);
 }
 
 /* ---- the types ---- */
