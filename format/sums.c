@@ -26,11 +26,12 @@ enum status sums_write(const char *path, const struct digest *d, bool force, str
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	size_t n = strlen(path) + 80;
-	char hex[65], *text = mem_new(2 * n, 1, "a list of digests", e), *to = text + n;
+	char hex[65], *to, *text = mem_new(2 * n, 1, "a list of digests", e);
 	enum status st = text ? OK : e->status;
 
 	if (!text)
 		return st;
+	to = text + n;
 	snprintf(to, n, "%s.SHA256SUMS", path);
 	if (strpbrk(name, "\\\n\r"))	/* sha256sum has an escaped form for these; no one should need it */
 		st = err_set(e, ERR_USAGE, "%s: a name with a backslash or a line's end does not go into a list of digests",

@@ -127,7 +127,8 @@ INLINE vf halves_near(uint16_t *p, vf d)
 	return put_halves(p, less(more(d, splat(-HALF_MOST)), splat(HALF_MOST)));
 }
 
-/* One encoder of the two that `call` is with and without weights. */
+/* One encoder of the two that `call` is with and without weights; without, it may move the pointer to them but
+ * reads nothing there: the values stand in. */
 #define BY_WEIGHT(name, call) \
 	static void name(const float *x, const float *weight, size_t n, enum effort effort, uint8_t *b) \
 	{ \
@@ -135,7 +136,7 @@ INLINE vf halves_near(uint16_t *p, vf d)
 		if (weight) \
 			call(x, weight, true, thorough, n, b); \
 		else \
-			call(x, NULL, false, thorough, n, b); \
+			call(x, x, false, thorough, n, b); \
 	}
 
 #include "quantize/encode_groups.h"

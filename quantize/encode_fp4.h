@@ -5,10 +5,11 @@
  */
 
 /* Nearest magnitude of E2M1 to a >= 0, ties to the even code, before it is held to 6: below 2 steps are
- * 1/2, and adding 2^22 times the power of two beneath a leaves no bits for less. */
+ * 1/2, and adding 2^22 times the power of two beneath a leaves no bits for less. That power is at most 8:
+ * what is larger stays above 6 as it is. */
 INLINE vf near_e2m1(vf a)
 {
-	vf big = as_float((as_int(more(a, splat(1))) & 0x7F800000) + (22 << 23));
+	vf big = as_float((as_int(less(more(a, splat(1)), splat(8))) & 0x7F800000) + (22 << 23));
 
 	return a + big - big;
 }

@@ -367,7 +367,7 @@ INLINE void q4_k_by(const float *x, const float *weight, const bool weighted, bo
 
 	for (size_t i = 0; i < n; i += 256, b += 144) {
 		g.x = x + i;
-		g.w = weighted ? weight + i : NULL;
+		g.w = weight + i;
 		pair_search(&g, weighted, thorough ? &more_tries : &few, thorough, &s);
 		put_pair_scales(&s, b);
 		put_pair_codes(&s, x + i, 15, b + 16, NULL);
@@ -383,7 +383,7 @@ INLINE void q5_k_by(const float *x, const float *weight, const bool weighted, bo
 
 	for (size_t i = 0; i < n; i += 256, b += 176) {
 		g.x = x + i;
-		g.w = weighted ? weight + i : NULL;
+		g.w = weight + i;
 		pair_search(&g, weighted, thorough ? &more_tries : &few, thorough, &s);
 		put_pair_scales(&s, b);
 		put_pair_codes(&s, x + i, 31, b + 48, b + 16);
@@ -436,7 +436,7 @@ INLINE void q4_1_by(const float *x, const float *weight, const bool weighted, bo
 		float m;
 
 		g.x = x + i;
-		g.w = weighted ? weight + i : NULL;
+		g.w = weight + i;
 		load_affine(&g, 0, weighted, kind, &a);
 		half_m = half_near(a.low, &m);
 		if (a.unit > LEAST) {

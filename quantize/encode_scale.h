@@ -218,7 +218,7 @@ INLINE void scale_encode(const float *x, const float *weight, const bool weighte
 		int m = n - i < 32 * LANES ? (int)(n - i) / 32 : LANES;
 
 		g.x = x + i;
-		g.w = weighted ? weight + i : NULL;
+		g.w = weight + i;
 		for (int j = 0; j < m; j++)
 			load_group(&g, j, 32, weighted, grid);
 		for (int j = 0; j < m; j++)

@@ -260,7 +260,7 @@ INLINE void q6_k_by(const float *x, const float *weight, const bool weighted, bo
 
 	for (size_t i = 0; i < n; i += 256, b += 210) {
 		g.x = x + i;
-		g.w = weighted ? weight + i : NULL;
+		g.w = weight + i;
 		if (thorough)
 			super_search(&g, weighted, kind, tries_q6_k_more, 2, 11, true, &s);
 		else
@@ -277,7 +277,7 @@ INLINE void iq4_xs_by(const float *x, const float *weight, const bool weighted, 
 
 	for (size_t i = 0; i < n; i += 256, b += 136) {
 		g.x = x + i;
-		g.w = weighted ? weight + i : NULL;
+		g.w = weight + i;
 		super_search(&g, weighted, kind, tries_iq4, 2, 11, thorough, &s);
 		put_le16(b, s.half);
 		memset(b + 2, 0, 6);
