@@ -88,6 +88,7 @@ bench: $(BIN) tools         ## speed beside this machine's ceilings (40 GB of sc
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_peer.sh
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_stream.sh
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_quant.sh
+	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_llama_quantize.sh
 
 install: $(BIN)             ## DESTDIR and PREFIX honoured
 	install -d $(DESTDIR)$(PREFIX)/bin
