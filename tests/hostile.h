@@ -47,7 +47,7 @@ static inline void hostile_find(void)
 	for (int up = 0; up < 2; up++)
 		while (n > 0 && hostile.program[--n] != '/')
 			;
-	strcpy(hostile.program + (n > 0 ? n : 0), "/ingot");
+	memcpy(hostile.program + (n > 0 ? n : 0), "/ingot", 7);
 }
 
 /* Runs it; code 128 + n where it ended by signal n. */

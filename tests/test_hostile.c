@@ -235,36 +235,57 @@ static void test_index(void)
 	run_rows("model.safetensors.index.json", index_rows, COUNT(index_rows));
 }
 
-/* a name of 256 bytes; a million names of a shard that is there; 5000 shards; an index deeper than is read */
+struct buffer { char *p; size_t n, cap; };
+
+static void say(struct buffer *b, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	b->n += (size_t)vsnprintf(b->p + b->n, b->cap - b->n, fmt, ap);
+	va_end(ap);
+	if (b->n >= b->cap)
+		abort();
+}
+
+/* n tensors, each in a shard of its own or all in one; the index that says so must be refused for word. */
+static void many_names(struct buffer *b, const char *id, int n, bool apart, const char *word)
+{
+	b->n = 0;
+	say(b, "{\"weight_map\": {");
+	for (int i = 0; i < n; i++)
+		if (apart)
+			say(b, "%s\"t%d\": \"m%d.safetensors\"", i ? "," : "", i, i);
+		else
+			say(b, "%s\"t%d\": \"" ONE "\"", i ? "," : "", i);
+	say(b, "}}");
+	spit("model.safetensors.index.json", b->p, b->n);
+	run_row(&(struct row){ id, NULL, NULL, 3, word }, inspect);
+}
+
+/* A name of 256 bytes, more shards than are read, an index deeper than is read, and one of 14 MB. */
 static void test_large_index(void)
 {
-	static char text[ROOM];
-	static const char start[] = "{\"weight_map\": {", end[] = "}}";
-	size_t room = (size_t)64 << 20, n;
-	char *big = malloc(room), *w;
+	static char text[ROOM + 1];
+	struct buffer b = { .cap = (size_t)32 << 20 };
+	size_t n;
 
+	b.p = malloc(b.cap);
+	if (!b.p)
+		abort();
 	sample_file("model.safetensors.index.json", text, &n);
-	w = big + sprintf(big, "%s\"embed.weight\": \"%0244d.safetensors\"%s", start, 0, end);
-	spit("model.safetensors.index.json", big, (size_t)(w - big));
+	say(&b, "{\"weight_map\": {\"embed.weight\": \"%0244d.safetensors\"}}", 0);
+	spit("model.safetensors.index.json", b.p, b.n);
 	run_row(&(struct row){ "IX-08", NULL, NULL, 3, "plain name" }, inspect);
-	w = big + sprintf(big, "%s", start);
-	for (int i = 0; i < 5000; i++)
-		w += sprintf(w, "%s\"t%d\": \"m%d.safetensors\"", i ? "," : "", i, i);
-	w += sprintf(w, "%s", end);
-	spit("model.safetensors.index.json", big, (size_t)(w - big));
-	run_row(&(struct row){ "IX-21 shards", NULL, NULL, 3, "4096" }, inspect);
-	w = big + sprintf(big, "{\"x\": ");
-	memset(w, '[', 100000);
-	spit("model.safetensors.index.json", big, (size_t)(w - big) + 100000);
+	many_names(&b, "IX-21 shards", 5000, true, "4096");
+	many_names(&b, "IX-21 names", 300000, false, "does not hold it");
+	b.n = 0;
+	say(&b, "{\"x\": ");
+	memset(b.p + b.n, '[', 100000);
+	spit("model.safetensors.index.json", b.p, b.n + 100000);
 	run_row(&(struct row){ "IX-23 depth", NULL, NULL, 3, "deeper than" }, inspect);
-	w = big + sprintf(big, "%s", start);
-	for (int i = 0; i < 300000; i++)
-		w += sprintf(w, "%s\"t%d\": \"" ONE "\"", i ? "," : "", i);
-	w += sprintf(w, "%s", end);
-	spit("model.safetensors.index.json", big, (size_t)(w - big));
-	run_row(&(struct row){ "IX-21 names", NULL, NULL, 3, "does not hold it" }, inspect);
 	spit("model.safetensors.index.json", text, n);
-	free(big);
+	free(b.p);
 }
 
 /* ---- tokenizer.json --------------------------------------------------------------------------*/
