@@ -17,7 +17,8 @@ LIB_SRC := $(filter-out $(CMD_SRC),$(ALL_SRC))
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
 CMD_OBJ := $(CMD_SRC:%.c=$(BUILD)/%.o)
 TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
-FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/*.c))
+FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+REPLAYS := $(FUZZERS:$(BUILD)/tests/fuzz/fuzz_%=$(BUILD)/tests/fuzz/replay_%)
 TOOLS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/tool_*.c samples/*.c))
 
 # No -march=native (a build must run on its neighbour) and no -ffast-math (NaN checks must
@@ -56,7 +57,7 @@ $(TESTS) $(TOOLS): %: %.o $(BUILD)/libingot.a
 
 tools: $(TOOLS)             ## generators of samples and fixtures
 
-check: lint $(BIN) $(TESTS) $(TOOLS)   ## unit and command-line tests
+check: lint $(BIN) $(TESTS) $(TOOLS) $(REPLAYS)   ## unit and command-line tests
 	@BIN=$(BIN) BUILD=$(BUILD) tests/run.sh $(TESTS)
 
 $(BUILD)/tests/fault.so: tests/fault.c tests/fault_cut.h
@@ -72,13 +73,15 @@ lint:                       ## include layering, banned calls
 $(FUZZERS): %: %.o $(BUILD)/libingot.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $^ $(LDLIBS) -o $@
 
+# the same targets under an ordinary compiler: seeds and fixed changes of them, a part of `make check`
+$(REPLAYS): $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libingot.a
+	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
 fuzzers:                    ## the fuzz targets, with clang and its sanitizers
 	$(MAKE) CC=clang MODE=fuzz SAN=fuzzer-no-link,address,undefined fuzz-targets
 fuzz-targets: $(FUZZERS)
-fuzz: fuzzers               ## T=60 seconds for each target
-	@for f in build/clang-fuzz-*/tests/fuzz/fuzz_*[a-z]; do case $$f in *.*) ;; \
-	  *) echo "$$f"; mkdir -p build/corpus/$$(basename $$f); \
-	     $$f -max_total_time=$${T:-60} -timeout=10 build/corpus/$$(basename $$f) tests/fuzz/seeds || exit 1;; esac; done
+fuzz: fuzzers               ## T=60 seconds for each target, or for ONLY=json; prints how many inputs there were
+	@tests/fuzz/run.sh $${T:-60} $(ONLY)
 
 bench: $(BIN) tools         ## speed beside this machine's ceilings (40 GB of scratch, minutes)
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench.sh
@@ -103,4 +106,4 @@ clean:                      ## remove build/
 help:                       ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST)
 
--include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(TESTS:=.d) $(TOOLS:=.d) $(FUZZERS:=.d)
+-include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(TESTS:=.d) $(TOOLS:=.d) $(FUZZERS:=.d) $(BUILD)/tests/fuzz/replay.d

@@ -40,6 +40,8 @@ enum status file_open(struct file *f, int dirfd, const char *name, bool follow, 
 		enum status st = errno == ELOOP && !follow
 			? err_set(e, ERR_FORMAT, "%s: is a symbolic link: links are only followed inside "
 				  "the Hub's cache; copy the file itself here", path)
+			: errno == ENXIO	/* of a socket: it cannot even be opened */
+			? err_set(e, ERR_FORMAT, "%s: not a regular file", path)
 			: err_errno(e, "%s: cannot open", path);
 		file_close(f);
 		return st;

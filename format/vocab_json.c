@@ -26,7 +26,7 @@ struct parse {
 	struct vocab *v;
 	struct added *added;		/* owned */
 	size_t n_added, added_cap, merges_cap;
-	bool have_model, have_vocab, have_merges, have_pre;
+	bool have_model, have_type, have_vocab, have_merges, have_pre;
 	size_t n_flags;			/* added tokens with lstrip, rstrip or single_word */
 	struct err *e;
 };
@@ -118,6 +118,7 @@ static void read_type(struct parse *p)
 	struct str s;
 	char buf[160];
 
+	p->have_type = true;
 	if (json_string(&p->j, &s) && !str_is(s, "BPE"))
 		json_fail(&p->j, ERR_UNSUPPORTED, "a model of type '%s': only BPE is read",
 			  vocab_show(buf, s));
@@ -161,6 +162,8 @@ static void read_model(struct parse *p)
 		else
 			read_off(p, key);
 	}
+	if (!p->have_type)
+		json_fail(&p->j, ERR_UNSUPPORTED, "the model does not say its type: only BPE is read");
 }
 
 /* ---- added tokens ---------------------------------------------------------------------------*/

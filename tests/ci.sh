@@ -57,7 +57,7 @@ races() {
 fuzz() {	# new inputs go to a scratch directory, the seeds are only read
 	local d r; d=$(mktemp -d)
 	build/clang-fuzz-fuzzer-no-link-address-undefined/tests/fuzz/"$1" -max_total_time="${FUZZ_SECONDS:-10}" \
-		-rss_limit_mb=2048 -max_len=65536 -timeout=10 -artifact_prefix="$d/" "$d" tests/fuzz/seeds
+		-dict=tests/fuzz/"${1#fuzz_}".dict -rss_limit_mb=2048 -max_len=65536 -timeout=10 -artifact_prefix="$d/" "$d" tests/fuzz/seeds
 	r=$?; [ $r -eq 0 ] || cat "$d"/crash-* "$d"/timeout-* 2>/dev/null | base64
 	rm -rf "$d"; return $r
 }
@@ -76,7 +76,7 @@ suite 'NEON kernels under qemu' tests/neon.sh
 step 'build with the thread sanitizer' make -s -j"$jobs" SAN=thread all
 step 'no races' races
 if step 'build the fuzzers' make -s -j"$jobs" fuzzers; then
-	for t in tests/fuzz/*.c; do
+	for t in tests/fuzz/fuzz_*.c; do
 		step "fuzz $(basename "$t" .c)" fuzz "$(basename "$t" .c)"
 	done
 fi

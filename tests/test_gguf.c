@@ -7,25 +7,13 @@
  * when a file is cut, forged or written by a careless program.
  */
 #include "format/format.h"
-#include "tests/test.h"
+#include "tests/hostile.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
-#include <sys/resource.h>
-#include <time.h>
-#include <unistd.h>
 
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
-#define SLOW 10
-#elif defined __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SLOW 10
-#endif
-#endif
-#ifndef SLOW
-#define SLOW 1
-#endif
+#define SLOW (HOSTILE_COSTS ? 1 : 10)
 
 static char dir[] = "/tmp/test_gguf.XXXXXX", path[64];
 
@@ -144,6 +132,19 @@ static void done(struct outcome *o)
 	log_close(&o->notes);
 }
 
+/* The same file through the program: inspect takes what the container allows, verify asks for a seal. */
+static void run_program(const char *id, enum status want)
+{
+	const char *const inspect[] = { "inspect", path, NULL }, *const verify[] = { "verify", path, NULL };
+
+	if (want == OK)
+		hostile.n_good++;
+	else
+		hostile.n_bad++;
+	hostile_run(id, status_exit_code(want), NULL, inspect);
+	hostile_run(id, want == OK ? 5 : status_exit_code(want), want == OK ? "seal" : NULL, verify);
+}
+
 /* Refused, in the right form, with nothing left behind. */
 static void refused(const char *id, const struct image *m, enum status want)
 {
@@ -155,6 +156,7 @@ static void refused(const char *id, const struct image *m, enum status want)
 	       o.e.msg);
 	CHECKF(!o.g.header && !o.g.kv && !o.g.tensors && o.g.n_kv == 0, "%s", id);
 	done(&o);
+	run_program(id, want);
 }
 
 static void accepted(const char *id, const struct image *m, size_t n_notes)
@@ -165,6 +167,7 @@ static void accepted(const char *id, const struct image *m, size_t n_notes)
 	CHECKF(o.st == OK, "%s: status %d: %s", id, (int)o.st, o.e.msg);
 	CHECKF(o.notes.n_lines == n_notes, "%s: %zu notes", id, o.notes.n_lines);
 	done(&o);
+	run_program(id, OK);
 }
 
 /* Looks at everything through the public functions; sanitizers see what is out of bounds. */
@@ -974,6 +977,11 @@ static void test_writer_refuses(void)
 	gguf_writer_open(&w, 32), gguf_put_spaces(&w, "a", 1ull << 40), finish_fails("limit", &w);
 }
 
+static void test_through_the_program(void)
+{
+	hostile_report("GGUF headers", 90);
+}
+
 int main(void)
 {
 	if (!mkdtemp(dir))
@@ -997,6 +1005,7 @@ int main(void)
 	RUN(test_round_trip);
 	RUN(test_exact_bytes);
 	RUN(test_writer_refuses);
+	RUN(test_through_the_program);
 	unlink(path);
 	rmdir(dir);
 	return test_done();

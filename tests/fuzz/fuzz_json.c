@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	(void)!json_close(&j, &e);
 	memcpy(text, data, n);
 	json_open(&j, text, n, 32, "input");
-	if (json_object(&j))
+	if (json_object(&j)) {
 		while (json_key(&j, &s))
 			if (json_peek(&j) == JSON_NUMBER)
 				json_u64(&j, &u);
@@ -27,6 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 				json_string(&j, &s);
 			else
 				json_skip(&j);
+	}
 	(void)!json_close(&j, &e);
 	free(text);
 	return 0;

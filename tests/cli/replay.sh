@@ -1,0 +1,16 @@
+# Every fuzz target, without a fuzzer: the seeds, and fixed changes of each, under whatever compiler and
+# sanitizer this build has. What a campaign found stays among the seeds.
+. tests/cli/common.sh
+ln -s "$SRC/samples" "$SRC/tests" .	# the targets read them from where they are run
+total=0
+for t in tests/fuzz/fuzz_*.c; do
+	t=${t##*/fuzz_} t=${t%.c} changes=100
+	case $t in statement | journal) changes=20 ;; esac	# a signature, or a plan, each time
+	check "a dictionary for $t" test -s tests/fuzz/"$t".dict
+	exits "replay $t" 0 "$SRC/$BUILD/tests/fuzz/replay_$t" $changes tests/fuzz/seeds/*
+	[ ! -s err ] || cat err >&2
+	n=$(sed -n 's/ inputs$//p' out)
+	total=$((total + ${n:-0}))
+done
+check 'they were many' test "$total" -gt 10000
+done_testing

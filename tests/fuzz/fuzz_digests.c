@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "tests/fuzz/fuzz.h"
+
+/* A list of digests, as sha256sum writes it: whatever is taken names plain files, once, in order. */
+static void list(const struct file *f)
+{
+	struct digest_list l;
+	struct err e;
+	char path[64];
+
+	snprintf(path, sizeof path, "/proc/self/fd/%d", f->fd);
+	if (digest_list_read(&l, path, &e) != OK)
+		return;
+	for (size_t i = 0; i < l.n; i++) {
+		const struct digest *d = digest_list_find(&l, l.lines[i].name);
+
+		if (!name_is_plain(l.lines[i].name) || !d || d != &l.lines[i].digest || d->kind == DIGEST_NONE)
+			abort();
+	}
+	digest_list_close(&l);
+}
+
+static char dir[] = "/tmp/ingot-fuzz-XXXXXX";
+static const char *const made[] = { "a.safetensors", ".cache/huggingface/download/a.safetensors.metadata",
+				    ".cache/huggingface/download", ".cache/huggingface", ".cache" };
+
+static void clean(void)
+{
+	char path[128];
+
+	for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+		snprintf(path, sizeof path, "%s/%s", dir, made[i]);
+		remove(path);
+	}
+	rmdir(dir);
+}
+
+static void put(const char *name, const uint8_t *data, size_t n)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0 || write(fd, data, n) != (ssize_t)n)
+		abort();
+	close(fd);
+}
+
+static void prepare(void)
+{
+	char path[128];
+
+	if (!mkdtemp(dir))
+		abort();
+	atexit(clean);
+	for (size_t i = 5; i-- > 2;) {
+		snprintf(path, sizeof path, "%s/%s", dir, made[i]);
+		if (mkdir(path, 0700) != 0)
+			abort();
+	}
+	put(made[0], (const uint8_t *)"x", 1);
+}
+
+/* What the Hub's downloader recorded of a file. */
+static void record(const uint8_t *data, size_t n)
+{
+	struct source_dir d;
+	struct source_file f;
+	struct log notes = { 0 };
+	struct err e;
+
+	put(made[1], data, n);
+	if (source_dir_open(&d, dir, NULL, &e) != OK)
+		abort();
+	if (source_file_open(&f, &d, made[0], NULL, &notes, &e) == OK) {
+		if ((f.expected.kind != DIGEST_NONE) != (f.anchor == ANCHOR_HUB_LOCAL_DIR))
+			abort();
+		source_file_close(&f);
+	}
+	source_dir_close(&d);
+	log_close(&notes);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	static bool ready;
+	struct file f;
+
+	if (!ready)
+		prepare();
+	ready = true;
+	record(data, n);
+	if (!fuzz_file(&f, data, n))
+		return 0;
+	list(&f);
+	file_close(&f);
+	return 0;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include "convert/convert.h"
+#include "convert/journal_file.h"
+#include "tests/fuzz/fuzz.h"
+
+/* The journal of an earlier conversion of the sample, forged. The first byte of the input says whether the
+ * rest is the file's records as they stand, or their contents, to which the checksums are put here; the
+ * outputs are files of zeros. Whatever is claimed, what still counts was read back and has its digest. */
+
+static char dir[] = "/tmp/ingot-fuzz-XXXXXX", base[64], journal_path[96];
+static struct checkpoint ckpt;
+static struct arch arch;
+static struct vocab vocab;
+static struct recipe recipe;
+static struct output outputs[PLAN_OUTPUTS];
+static struct log notes;
+
+static void clean(void)
+{
+	unlink(journal_path);
+	rmdir(dir);
+}
+
+static bool plan(struct plan *p, struct err *e)
+{
+	struct plan_options o = { .recipe = &recipe };
+
+	return plan_build(p, &ckpt, &arch, &vocab, &o, &notes, &notes, e) == OK;
+}
+
+static bool prepare(struct plan *p, struct err *e)
+{
+	const struct source_file *config;
+	char *text = NULL;
+	size_t n;
+	bool ok = mkdtemp(dir) && checkpoint_open(&ckpt, "samples/v4-tiny", NULL, &notes, e) == OK &&
+		  (config = checkpoint_file(&ckpt, "config.json")) && file_slurp(&config->file, CONFIG_LIMIT, &text, &n, e) == OK &&
+		  arch_from_config(&arch, text, n, "config.json", &notes, e) == OK &&
+		  vocab_from_files(&vocab, checkpoint_file(&ckpt, "tokenizer.json"), NULL, NULL, arch.n_vocab, arch.bos, arch.eos,
+				   &notes, e) == OK &&
+		  recipe_add_named(&recipe, "lossless", e) == OK && plan(p, e);
+
+	free(text);
+	atexit(clean);
+	snprintf(base, sizeof base, "%s/out", dir);
+	snprintf(journal_path, sizeof journal_path, "%s.journal", base);
+	for (size_t i = 0; ok && i < p->n_outputs; i++) {
+		outputs[i] = OUTPUT_NONE;
+		outputs[i].kept = true;
+		outputs[i].partial = base;
+		outputs[i].fd = memfd_create("output", MFD_CLOEXEC);
+		ok = outputs[i].fd >= 0 && ftruncate(outputs[i].fd, (off_t)p->out[i].file_size) == 0;
+	}
+	return ok;
+}
+
+/* kind u8, length u8, payload ... as records with their checksums. */
+static size_t records(const uint8_t *in, size_t n, uint8_t *out, size_t cap)
+{
+	size_t at = 0;
+
+	while (n >= 2 && cap - at >= 255 + RECORD_EXTRA) {
+		size_t k = u64_min(in[1], n - 2);
+
+		store_le(out + at, 4, in[0] % 8);
+		store_le(out + at + 4, 4, k);
+		memcpy(out + at + 8, in + 2, k);
+		store_le(out + at + 8 + k, 4, journal_crc(out + at, 8 + k));
+		at += k + RECORD_EXTRA;
+		in += k + 2;
+		n -= k + 2;
+	}
+	return at;
+}
+
+static void write_journal(const uint8_t *sha256, const uint8_t *data, size_t n)
+{
+	static uint8_t text[1 << 20];
+	FILE *f = fopen(journal_path, "wb");
+
+	memcpy(text, JOURNAL_MAGIC, 8);
+	memcpy(text + 8, sha256, SHA256_BYTES);
+	store_le(text + 40, 4, journal_crc(text, 40));
+	if (n > sizeof text - JOURNAL_HEAD)
+		n = sizeof text - JOURNAL_HEAD;
+	if (n && data[0] % 2)
+		n = records(data + 1, n - 1, text + JOURNAL_HEAD, sizeof text - JOURNAL_HEAD);
+	else
+		memcpy(text + JOURNAL_HEAD, data, n);
+	if (!f || fwrite(text, 1, JOURNAL_HEAD + n, f) != JOURNAL_HEAD + n || fclose(f) != 0)
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+	static struct plan p;
+	static bool ready;
+	static char *paths[PLAN_OUTPUTS] = { base, base };
+	uint8_t sha256[4096];
+	struct journal *j = NULL;
+	struct claims claims = { 0 };
+	struct aux *aux = NULL;
+	struct err e = { 0 };
+
+	if (!ready && !prepare(&p, &e)) {
+		fprintf(stderr, "%s: run this in the root of the repository\n", e.msg);
+		abort();
+	}
+	ready = true;
+	if (aux_open(&aux, &p, &e) != OK || journal_new(&j, base, &p, aux, 0, &e) != OK)
+		abort();
+	write_journal(j->plan_sha256, data, n);
+	if (journal_find_sealed(j, &p, paths, &claims, &e) == OK &&
+	    journal_resume(j, &p, outputs, sha256, 1, &claims, &notes, &e) == OK &&
+	    (claims.n_shards > ckpt.n_shards || claims.n_chunks > p.out[0].n_chunks + p.out[1].n_chunks))
+		abort();
+	claims_close(&claims);
+	journal_close(j, false);
+	aux_close(aux);
+	log_close(&notes);
+	return 0;
+}
