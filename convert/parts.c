@@ -219,8 +219,12 @@ static enum status begin(const struct convert_options *o, const struct convert_r
 	unsigned n = 0;
 	enum status st = known ? parts_count(out, plan, &n, e) : OK;
 
-	for (size_t i = 0; i < r->plan.n_outputs; i++)
+	for (size_t i = 0; i < r->plan.n_outputs; i++) {
+		if (!o->force && !finishing && is_there(r->paths[i], ""))
+			return err_set(e, ERR_USAGE, "%s: exists already; give another name, or --force to replace it when the new "
+				       "file is complete", r->paths[i]);
 		leftover |= is_there(r->paths[i], ".partial");
+	}
 	if (known && st == OK && n == o->n_parts && !finishing)
 		return OK;
 	if (!o->force && st != OK)
