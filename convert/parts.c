@@ -352,10 +352,11 @@ static enum status all_done(const struct convert_result *r, unsigned n, const st
 			    struct log *notes, struct err *e)
 {
 	unsigned missing = 0;
+	char list[100] = "";
 	uint8_t *mine;
 
 	for (unsigned k = 1; k <= n; k++) {
-		size_t own = 0, done = 0;
+		size_t own = 0, done = 0, n_list;
 
 		if (!(mine = parts_cut(&r->plan, k, n, e)))
 			return e->status;
@@ -364,14 +365,21 @@ static enum status all_done(const struct convert_result *r, unsigned n, const st
 			done += mine[i] && c->shards[i];
 		}
 		free(mine);
-		missing += done < own;
-		if (done < own)
-			log_add(notes, "%s: part %u/%u is not complete (%zu of %zu shards); run it: this command with --part %u/%u "
-				"in place of --finish", r->paths[0], k, n, done, own, k, n);
+		if (done == own)
+			continue;
+		n_list = strlen(list);
+		if (n_list + 20 < sizeof list)
+			snprintf(list + n_list, sizeof list - n_list, "%s%u/%u", missing ? ", " : "", k, n);
+		else if (list[n_list - 1] != '.')
+			snprintf(list + n_list, sizeof list - n_list, ", ...");
+		missing++;
+		log_add(notes, "%s: part %u/%u is not complete (%zu of %zu shards); run it: this command with --part %u/%u "
+			"in place of --finish", r->paths[0], k, n, done, own, k, n);
 	}
 	if (missing)
-		return err_set(e, damaged ? ERR_MISMATCH : ERR_USAGE, "%s: %u of %u parts %s", r->paths[0], missing, n,
-			       damaged ? "have to be run again: their bytes are not what they wrote" : "are not complete");
+		return err_set(e, damaged ? ERR_MISMATCH : ERR_USAGE, "%s: %u of %u parts %s: --part %s",
+			       r->paths[0], missing, n, damaged ? "have to be run again, their bytes are not what they wrote"
+								: "are not complete; run them and --finish again", list);
 	return OK;
 }
 

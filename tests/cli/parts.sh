@@ -40,7 +40,7 @@ exits 'the second of three' 0 part 2/3
 exits 'two are missing' 2 $C src -o a.gguf --finish
 says 'two are missing' 'part 1/3 is not complete .*with --part 1/3 in place of --finish'
 says 'two are missing' 'part 3/3 is not complete .*with --part 3/3 in place of --finish'
-says 'two are missing' '2 of 3 parts are not complete'
+says 'two are missing' '2 of 3 parts are not complete; run them and --finish again: --part 1/3, 3/3'
 gone 'two are missing' a.gguf
 exits 'a part once more' 0 part 2/3
 exits 'another recipe' 2 part 1/3 --recipe q8
