@@ -272,15 +272,16 @@ static enum status set_part(struct request *q, bool gguf, const char *verb, stru
 	if (!q->part && !q->o.finish)
 		return OK;
 	if (gguf)
-		return err_set(e, ERR_USAGE, "%s: %s: a GGUF is one file that is read in one piece; only `ingot convert` knows parts",
-			       verb, given);
+		return err_set(e, ERR_USAGE, "%s: %s: a GGUF is one file that is read in one piece; only `ingot "
+			       "convert` knows parts", verb, given);
 	if (q->part && q->o.finish)
 		return err_set(e, ERR_USAGE, "%s: --part and --finish are two runs; --finish comes when all parts are done", verb);
 	if (q->report)
-		return err_set(e, ERR_USAGE, "%s: %s: a report needs every value in one run; `ingot compare SOURCE OUT.gguf` makes one "
-			       "afterwards", verb, given);
+		return err_set(e, ERR_USAGE, "%s: %s: a report needs every value in one run; `ingot compare SOURCE "
+			       "OUT.gguf` makes one afterwards", verb, given);
 	if (q->part && q->o.write_recipe)
-		return err_set(e, ERR_USAGE, "%s: --write-recipe goes with --dry-run or --finish: parts would write it all at once", verb);
+		return err_set(e, ERR_USAGE, "%s: --write-recipe goes with --dry-run or --finish: parts would write "
+			       "it all at once", verb);
 	return q->part ? parts_parse(q->part, &q->o.part, &q->o.n_parts, e) : OK;
 }
 

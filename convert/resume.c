@@ -373,8 +373,8 @@ static enum status check_shards(const struct reading *r, struct err *e)
 
 		memcpy(read.bytes, r->sha256 + SHA256_BYTES * i, SHA256_BYTES);
 		if (r->c->shards[i] && c->files[i].expected.kind == DIGEST_SHA256 && !digest_eq(&read, &c->files[i].expected))
-			return err_set(e, ERR_MISMATCH, "%s: the part that converted it read SHA-256 %s, expected is %s (%s); run that "
-				       "part again with the right file", c->files[i].file.path, digest_text(&read, have),
+			return err_set(e, ERR_MISMATCH, "%s: the part that converted it read SHA-256 %s, expected is %s (%s); "
+				       "run that part again with the right file", c->files[i].file.path, digest_text(&read, have),
 				       digest_text(&c->files[i].expected, want), anchor_name(c->files[i].anchor));
 	}
 	return OK;
