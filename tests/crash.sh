@@ -93,7 +93,7 @@ settle_parts() { # WHAT
 	else passed=$((passed + 1)); fi
 	clean
 }
-parts() { for k in "$@"; do "$INGOT" convert src -o a.gguf --part $k/3 -q >/dev/null 2>&1; done; }
+parts() { local k; for k in "$@"; do "$INGOT" convert src -o a.gguf --part $k/3 -q >/dev/null 2>&1; done; }
 for ((i = 0; i < 30 * SCALE; i++)); do
 	how=kill; ((i % 3)) || how=cut
 	parts $((i % 3 + 1))
