@@ -91,6 +91,13 @@ static cJSON *result_json(const struct convert_result *r, bool dry_run)
 	cJSON_AddNumberToObject(doc, "free_bytes", (double)free_space(r->paths[0]));
 	cJSON_AddNumberToObject(doc, "buffer_bytes", (double)r->memory);
 	cJSON_AddNumberToObject(doc, "workers", r->workers);
+	if (r->share) {
+		cJSON *shares = cJSON_AddArrayToObject(doc, "part_shards");
+
+		for (size_t i = 0; i < r->plan.ckpt->n_shards; i++)
+			if (r->share[i])
+				cJSON_AddItemToArray(shares, cJSON_CreateString(cli_escz(r->plan.ckpt->files[i].name)));
+	}
 	if (r->target.recipe.n) {
 		cJSON_AddNumberToObject(doc, "target_least_bytes", (double)r->target.least);
 		cJSON_AddNumberToObject(doc, "target_free_tensors", (double)r->target.n_free);
@@ -108,11 +115,26 @@ static cJSON *result_json(const struct convert_result *r, bool dry_run)
 		cJSON_AddNumberToObject(o, "bytes", (double)r->plan.ckpt->files[i].file.id.size);
 		cJSON_AddStringToObject(o, "anchor", anchor_name(r->plan.ckpt->files[i].anchor));
 		memcpy(d.bytes, r->sha256 + SHA256_BYTES * i, SHA256_BYTES);
-		if (!dry_run)
+		if (!dry_run && (!r->share || i >= r->plan.ckpt->n_shards || r->share[i]))
 			cJSON_AddStringToObject(o, "sha256", digest_text(&d, hex));
 		cJSON_AddItemToArray(sources, o);
 	}
 	return doc;
+}
+
+/* A part has no file of its own to speak of. */
+static void print_part(const struct cli *c, const struct convert_result *r, const struct convert_options *o)
+{
+	uint64_t bytes = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->plan.ckpt->n_shards; i++) {
+		n += r->share[i];
+		bytes += r->share[i] ? r->plan.ckpt->files[i].file.id.size : 0;
+	}
+	fprintf(cli_out(c), "%s: part %u/%u %s %zu of %zu shards, %llu bytes%s\n", cli_escz(r->paths[0]), o->part, o->n_parts,
+		o->dry_run ? "would convert" : "is done:", n, r->plan.ckpt->n_shards, (unsigned long long)bytes,
+		o->dry_run ? "" : "; --finish seals the file when all parts are");
 }
 
 static void print_done(const struct cli *c, const struct convert_result *r)
@@ -191,7 +213,9 @@ static enum status run(struct cli *c, struct convert_options *o, const char *ver
 	cli_notes(c, &problems);
 	if (st == OK && o->dry_run)
 		print_plan(c, &r);
-	else if (st == OK)
+	if (st == OK && o->part)
+		print_part(c, &r, o);
+	else if (st == OK && !o->dry_run)
 		print_done(c, &r);
 	if (st == OK && report)
 		st = report_write(report, o->force, &r, e);
@@ -207,7 +231,7 @@ static enum status run(struct cli *c, struct convert_options *o, const char *ver
 struct request {
 	struct convert_options o;
 	struct opt_list types;
-	const char *recipe, *type_file, *effort, *imatrix, *report;
+	const char *recipe, *type_file, *effort, *imatrix, *report, *part;
 };
 #define REQUEST_OPTIONS(q)                                                                              \
 	{ "output", 'o', OPT_STR, &(q).o.out, "OUT.gguf", "the file to make" },                          \
@@ -224,6 +248,8 @@ struct request {
 	{ "dry-run", 0, OPT_FLAG, &(q).o.dry_run, NULL, "print the plan with expected errors, and stop" }, \
 	{ "force", 0, OPT_FLAG, &(q).o.force, NULL, "replace an existing OUT.gguf when the new one is complete" }, \
 	{ "resume", 0, OPT_FLAG, &(q).o.resume, NULL, "go on with what a run left that was stopped or killed" }, \
+	{ "part", 0, OPT_STR, &(q).part, "K/N", "only share K of N, into the same output; any order, any number at once" }, \
+	{ "finish", 0, OPT_FLAG, &(q).o.finish, NULL, "check and seal what all N parts made" },            \
 	{ "journal-every", 0, OPT_SIZE, &(q).o.journal_every, "SIZE", "output that a crash may cost (default 1G, or 10 s)" }, \
 	{ NULL, 0, OPT_FLAG, NULL, NULL, NULL }
 
@@ -236,6 +262,27 @@ static enum status set_effort(struct request *q, struct err *e)
 	else
 		return err_set(e, ERR_USAGE, "--effort %s: there are fast and best", q->effort);
 	return OK;
+}
+
+/* Shares are of a checkpoint's shards, and what is known of values is known by one run alone. */
+static enum status set_part(struct request *q, bool gguf, const char *verb, struct err *e)
+{
+	const char *given = q->part ? "--part" : "--finish";
+
+	if (!q->part && !q->o.finish)
+		return OK;
+	if (gguf)
+		return err_set(e, ERR_USAGE, "%s: %s: a GGUF is one file that is read in one piece; only `ingot "
+			       "convert` knows parts", verb, given);
+	if (q->part && q->o.finish)
+		return err_set(e, ERR_USAGE, "%s: --part and --finish are two runs; --finish comes when all parts are done", verb);
+	if (q->report)
+		return err_set(e, ERR_USAGE, "%s: %s: a report needs every value in one run; `ingot compare SOURCE "
+			       "OUT.gguf` makes one afterwards", verb, given);
+	if (q->part && q->o.write_recipe)
+		return err_set(e, ERR_USAGE, "%s: --write-recipe goes with --dry-run or --finish: parts would write "
+			       "it all at once", verb);
+	return q->part ? parts_parse(q->part, &q->o.part, &q->o.n_parts, e) : OK;
 }
 
 static int carry_out(struct request *q, struct cli *c, const char *verb, run_fn *work)
@@ -262,6 +309,8 @@ static int carry_out(struct request *q, struct cli *c, const char *verb, run_fn 
 		st = build_recipe(&recipe, &q->types, q->type_file, q->recipe ? q->recipe : "lossless", &e);
 	if (st == OK)
 		st = set_effort(q, &e);
+	if (st == OK)
+		st = set_part(q, work == run_gguf, verb, &e);
 	if (st == OK && q->imatrix) {
 		st = importance_open(&importance, q->imatrix, &e);
 		q->o.importance = &importance;

@@ -2,7 +2,7 @@
  *
  * convert.c - the pass list: open, check what is known of the digests, plan, stream, seal.
  */
-#include "convert/journal.h"
+#include "convert/parts.h"
 #include "convert/target.h"
 
 #include <fcntl.h>
@@ -202,7 +202,71 @@ struct work {
 	struct aux *aux;
 	struct journal *journal;
 	struct claims claims;
+	struct parts parts;
 };
+
+/* All that there is for the run of one part: what it made before counts by itself. */
+static enum status open_part(struct convert_result *r, const struct convert_options *o, struct work *w,
+			     struct log *notes, struct err *e)
+{
+	char *name = parts_name(r->paths[0], o->part, o->n_parts, e);
+	enum status st = name ? OK : e->status;
+
+	TRY(st);
+	TRY(aux_open(&w->aux, &r->plan, e));
+	TRY(journal_new(&w->journal, name, &r->plan, w->aux, o->journal_every, e));
+	TRY(parts_enter(&w->parts, o, r, journal_plan(w->journal), e));
+	for (size_t i = 0; i < r->plan.n_outputs; i++)
+		TRY(output_open(&w->out[i], r->paths[i], r->plan.out[i].file_size, o->force, LEFTOVER_SHARE, e));
+	if (journal_exists(w->journal)) {
+		TRY(journal_resume(w->journal, &r->plan, w->out, r->sha256, &o->run, &w->claims, notes, e));
+		log_add(notes, "%s: goes on with %zu shards and %llu chunks (%llu MiB) that an earlier run made", name,
+			w->claims.n_shards, (unsigned long long)w->claims.n_chunks, (unsigned long long)(w->claims.bytes >> 20));
+	}
+	st = journal_start(w->journal, &r->plan, &w->claims, r->sha256, e);
+out:
+	free(name);
+	return st;
+}
+
+/* What all parts made; of a --finish that was killed after the names were given, its own journal is left. */
+static enum status open_finish(struct convert_result *r, const struct convert_options *o, struct work *w,
+			       struct log *notes, struct err *e)
+{
+	unsigned n = 0;
+	bool all = true, damaged;
+	char *own;
+	enum status st;
+
+	TRY(aux_open(&w->aux, &r->plan, e));
+	TRY(journal_new(&w->journal, r->paths[0], &r->plan, w->aux, o->journal_every, e));
+	if (journal_exists(w->journal))
+		TRY(journal_find_sealed(w->journal, &r->plan, r->paths, &w->claims, e));
+	for (size_t i = 0; i < r->plan.n_outputs; i++)
+		all &= w->claims.sealed[i];
+	if (!all && !parts_exist(r->paths[0])) {
+		st = err_set(e, ERR_USAGE, "%s: no part of it has been made here; run --part 1/N to N/N first", r->paths[0]);
+		goto out;
+	}
+	for (size_t i = 0; i < r->plan.n_outputs; i++) {
+		if (w->claims.sealed[i])
+			continue;
+		st = output_open(&w->out[i], r->paths[i], r->plan.out[i].file_size, o->force, LEFTOVER_KEEP, e);
+		if (st == ERR_BUSY)
+			parts_who(r->paths[0], e);
+		TRY(st);
+	}
+	own = (char *)journal_path(w->journal);
+	if (!all)
+		TRY(parts_count(r->paths[0], journal_plan(w->journal), &n, e));
+	if (all)
+		TRY(journal_merge(w->journal, &r->plan, &own, 1, w->out, r->sha256, &o->run, &w->claims, &damaged, notes, e));
+	else
+		TRY(parts_merge(w->journal, r, w->out, n, &o->run, &w->claims, notes, e));
+	st = journal_start(w->journal, &r->plan, &w->claims, r->sha256, e);
+out:
+	return st;
+}
 
 /* Outputs and what an earlier run left of them. */
 static enum status open_outputs(struct convert_result *r, const struct convert_options *o, struct work *w,
@@ -212,6 +276,13 @@ static enum status open_outputs(struct convert_result *r, const struct convert_o
 	bool earlier;
 	enum status st;
 
+	if (o->part)
+		return open_part(r, o, w, notes, e);
+	if (o->finish)
+		return open_finish(r, o, w, notes, e);
+	if (parts_exist(r->paths[0]) && !o->force)
+		return err_set(e, ERR_USAGE, "%s: it is being made in parts; go on with --part and --finish, give another name, or "
+			       "--force to start anew", r->paths[0]);
 	TRY(aux_open(&w->aux, &r->plan, e));
 	TRY(journal_new(&w->journal, r->paths[0], &r->plan, w->aux, o->journal_every, e));
 	earlier = o->resume && journal_exists(w->journal);
@@ -224,8 +295,10 @@ static enum status open_outputs(struct convert_result *r, const struct convert_o
 	for (size_t i = 0; i < r->plan.n_outputs; i++)
 		if (!w->claims.sealed[i])
 			TRY(output_open(&w->out[i], r->paths[i], r->plan.out[i].file_size, o->force, left, e));
+	if (o->force)
+		parts_clear(r->paths[0]);
 	if (earlier)
-		TRY(journal_resume(w->journal, &r->plan, w->out, r->sha256, o->run.threads, &w->claims, notes, e));
+		TRY(journal_resume(w->journal, &r->plan, w->out, r->sha256, &o->run, &w->claims, notes, e));
 	if (earlier)
 		log_add(notes, "%s: goes on with %zu of %zu shards and %llu chunks (%llu MiB) that an earlier run made",
 			r->paths[0], w->claims.n_shards, r->plan.ckpt->n_shards,
@@ -254,6 +327,8 @@ static enum status commit(struct convert_result *r, struct work *w, struct err *
 	for (size_t i = n; i-- > 0;)
 		if (!w->claims.sealed[i])
 			TRY(output_commit(&w->out[i], e));
+	if (n && parts_exist(r->paths[0]))
+		parts_clear(r->paths[0]);
 out:
 	return st;
 }
@@ -264,6 +339,31 @@ static bool may_resume(const struct convert_result *r, enum status st)
 	/* one shard of several may be replaced, and what the others made stays */
 	return st == ERR_STOPPED || st == ERR_IO || st == ERR_NOMEM ||
 	       (st == ERR_MISMATCH && r->plan.ckpt->n_shards > 1);
+}
+
+/* A part leaves its bytes and its journal in every case: others write to the same file. */
+static void close_part(struct convert_result *r, struct work *w, enum status st, struct log *notes)
+{
+	struct err ignored;
+
+	if (st != OK && journal_started(w->journal) && journal_flush(w->journal, &r->plan, w->out, &ignored) != OK)
+		log_add(notes, "%s", ignored.msg);
+	if (st != OK && journal_started(w->journal))
+		log_add(notes, "%s: what is done is kept; run the same command again to go on", r->paths[0]);
+	journal_close(w->journal, true);
+	for (size_t i = 0; i < r->plan.n_outputs; i++)
+		output_leave(&w->out[i]);
+	parts_leave(&w->parts);
+	claims_close(&w->claims);
+	aux_close(w->aux);
+}
+
+/* Of a --finish that did not end: what the parts made stays theirs. */
+static void leave_parts(struct convert_result *r, struct work *w)
+{
+	for (size_t i = 0; i < r->plan.n_outputs; i++)
+		if (w->out[i].kept)
+			output_leave(&w->out[i]);
 }
 
 static void close_work(struct convert_result *r, struct work *w, enum status st, struct log *notes)
@@ -289,7 +389,7 @@ static void close_work(struct convert_result *r, struct work *w, enum status st,
 static enum status write_outputs(struct convert_result *r, const struct convert_options *o, struct log *notes,
 				 struct err *e)
 {
-	struct work w = { .out = { OUTPUT_NONE, OUTPUT_NONE } };
+	struct work w = { .out = { OUTPUT_NONE, OUTPUT_NONE }, .parts = PARTS_NONE };
 	struct run_state run = { w.out, NULL, NULL, &w.claims, r->sha256 };
 	size_t n = r->plan.n_outputs;
 	enum status st;
@@ -300,10 +400,15 @@ static enum status write_outputs(struct convert_result *r, const struct convert_
 	TRY(pipeline_run(&r->plan, &run, &o->run, e));
 	for (size_t i = 0; i < r->plan.ckpt->n_files; i++)
 		TRY(file_unchanged(&r->plan.ckpt->files[i].file, e));
-	TRY(commit(r, &w, e));
+	st = o->part ? journal_flush(w.journal, &r->plan, w.out, e) : commit(r, &w, e);
 out:
-	close_work(r, &w, st, notes);
-	for (size_t i = 0; i < n && o->sums && st == OK; i++)
+	if (o->finish && st != OK && !journal_started(w.journal))
+		leave_parts(r, &w);
+	if (o->part)
+		close_part(r, &w, st, notes);
+	else
+		close_work(r, &w, st, notes);
+	for (size_t i = 0; i < n && o->sums && st == OK && !o->part; i++)
 		st = write_sums(r->paths[i], o->force, e);
 	return st;
 }
@@ -378,6 +483,11 @@ static enum status carry_out(struct convert_result *r, const struct convert_opti
 
 	if (o->target_size)
 		TRY(fit_target(r, o, notes, e));
+	if (o->part && !(r->share = parts_cut(&r->plan, o->part, o->n_parts, e))) {
+		st = e->status;
+		goto out;
+	}
+	r->plan.share = r->share;
 	r->memory = pipeline_memory(&r->plan, o->run.threads, o->run.max_memory, &r->workers);
 	if (r->workers == 0) {
 		st = err_set(e, ERR_NOMEM, "%s: one worker needs %llu MiB of buffers, half of --max-memory at most; "
@@ -395,7 +505,7 @@ static enum status carry_out(struct convert_result *r, const struct convert_opti
 		goto out;
 	}
 	TRY(write_outputs(r, o, notes, e));
-	if (!o->resume)		/* else only what this run made was measured */
+	if (!o->resume && !o->part && !o->finish)		/* else only what this run made was measured */
 		ledger_note_fp4(&r->plan, notes);
 out:
 	return st;
@@ -457,6 +567,7 @@ void convert_close(struct convert_result *r)
 	checkpoint_close(&r->ckpt);
 	gguf_source_close(&r->gguf);
 	free(r->sha256);
+	free(r->share);
 	for (size_t i = 0; i < PLAN_OUTPUTS; i++) {
 		free(r->paths[i]);
 		free(r->expected[i]);

@@ -135,6 +135,7 @@ struct plan {
 	struct source_matrix *matrices;	/* owned */
 	size_t n_matrices, matrices_cap;
 	struct plan_shard *shards;	/* owned; one a shard */
+	const uint8_t *share;		/* borrowed: 1 for each shard that this run converts; NULL: all */
 	uint32_t n_aux;
 	uint64_t source_bytes;		/* of all shards: what will be read */
 	char **dropped;			/* owned; lines of ingot.dropped */
@@ -241,6 +242,12 @@ struct target {
 	double loss;			/* predicted, of the chosen types */
 };
 
+/* ---- parts.c: several runs make one output; see parts.h --------------------------------------*/
+
+enum { PARTS_MOST = 9999 };
+/* "K/N", 1 <= K <= N <= PARTS_MOST; anything else is ERR_USAGE. */
+enum status parts_parse(const char *text, unsigned *k, unsigned *n, struct err *e) MUST_USE;
+
 /* ---- convert.c: the pass list -----------------------------------------------------------------*/
 
 struct measured;			/* measure.h */
@@ -253,6 +260,8 @@ struct convert_options {
 	bool no_mtp, allow_unverified, allow_requantize, force, resume, sums, dry_run, measure;
 	uint64_t target_size;		/* bytes that the model's file may have; 0: types are the recipe's */
 	const char *write_recipe;	/* a file for the recipe that was used, or NULL */
+	unsigned part, n_parts;		/* parts.c: only share `part` of n_parts; 0: everything */
+	bool finish;			/* seals what the parts made */
 	uint64_t journal_every;		/* bytes of output that a crash may cost; 0: JOURNAL_EVERY */
 	struct pipeline_options run;
 };
@@ -266,6 +275,7 @@ struct convert_result {
 	uint64_t memory;
 	unsigned workers;
 	struct target target;		/* where a size was asked for */
+	uint8_t *share;			/* owned; of a part: its shards, 1 for each */
 	/* owned; of a dry run: one a tensor, nothing measured where values stay exact */
 	struct measured *expected[PLAN_OUTPUTS];
 };

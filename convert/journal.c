@@ -62,6 +62,16 @@ bool journal_exists(const struct journal *j)
 	return access(j->path, F_OK) == 0;
 }
 
+const char *journal_path(const struct journal *j)
+{
+	return j->path;
+}
+
+const uint8_t *journal_plan(const struct journal *j)
+{
+	return j->plan_sha256;
+}
+
 bool journal_started(const struct journal *j)
 {
 	return j && j->started;

@@ -30,6 +30,8 @@ enum status journal_new(struct journal **j, const char *path, const struct plan 
 			uint64_t every, struct err *e) MUST_USE;
 /* Whether an earlier run left a journal. */
 bool journal_exists(const struct journal *j);
+const char *journal_path(const struct journal *j);		/* borrowed */
+const uint8_t *journal_plan(const struct journal *j);	/* borrowed: SHA-256 of the plan */
 /* Which outputs an earlier run of the same plan gave their names before it was stopped. */
 enum status journal_find_sealed(const struct journal *j, const struct plan *p, char *const *paths, struct claims *c,
 				struct err *e) MUST_USE;
@@ -37,7 +39,13 @@ enum status journal_find_sealed(const struct journal *j, const struct plan *p, c
  * headers, sha256 of shards, digests of aux. Outputs are open (but for those that are sealed), those with
  * .kept set have that run's bytes. A journal of another plan is ERR_USAGE. */
 enum status journal_resume(struct journal *j, struct plan *p, const struct output *outputs, uint8_t *sha256,
-			   unsigned threads, struct claims *c, struct log *notes, struct err *e) MUST_USE;
+			   const struct pipeline_options *run, struct claims *c, struct log *notes, struct err *e) MUST_USE;
+/* The same from the journals of several runs (those of the n paths that exist), whose sources need not be where ours
+ * is: what they converted, they also hashed, and where two of them read the same scales, the digests must agree
+ * (else ERR_MISMATCH). *damaged: some chunks were not what the journals say. */
+enum status journal_merge(struct journal *j, struct plan *p, char *const *paths, size_t n, const struct output *outputs,
+			  uint8_t *sha256, const struct pipeline_options *run, struct claims *c, bool *damaged,
+			  struct log *notes, struct err *e) MUST_USE;
 /* Starts the file, with the claims that there are; replaces what is there. */
 enum status journal_start(struct journal *j, const struct plan *p, const struct claims *c, const uint8_t *sha256,
 			  struct err *e) MUST_USE;

@@ -33,6 +33,7 @@ struct pipeline {
 	sem_t computing;
 	const char *now;			/* name of a tensor under way; under lock */
 	atomic_ullong bytes_done;
+	uint64_t bytes_all;
 	struct err err;				/* the first failure; under lock */
 };
 
@@ -60,14 +61,23 @@ static unsigned fitting(const struct plan *p, const struct unit_sizes *s, uint64
 	return (unsigned)n;
 }
 
+static bool is_ours(const struct plan *p, size_t shard)
+{
+	return !p->share || p->share[shard];
+}
+
 struct crew { struct unit_sizes sizes; bool apart; unsigned n; uint64_t bytes; };
 
 /* Workers that convert apart hold whole units, which takes memory: only if shards are few and there is
  * room for three, one that reads and two that compute. */
 static struct crew muster(const struct plan *p, unsigned threads, uint64_t max_memory)
 {
-	struct crew c = { .sizes = plan_unit_sizes(p, true), .apart = p->ckpt->n_shards < threads };
+	struct crew c = { .sizes = plan_unit_sizes(p, true) };
+	size_t ours = 0;
 
+	for (size_t i = 0; i < p->ckpt->n_shards; i++)
+		ours += is_ours(p, i);
+	c.apart = ours < threads;
 	if (c.apart) {
 		c.n = fitting(p, &c.sizes, (uint64_t)threads + 2, max_memory, &c.bytes);
 		if (c.n > 2)
@@ -260,8 +270,7 @@ static void watch(struct pipeline *q)
 		}
 		if (q->o->progress) {
 			pthread_mutex_unlock(&q->lock);
-			q->o->progress(q->o->arg, atomic_load(&q->bytes_done), q->c.p->source_bytes,
-					now);
+			q->o->progress(q->o->arg, atomic_load(&q->bytes_done), q->bytes_all, now);
 			pthread_mutex_lock(&q->lock);
 		}
 	}
@@ -286,10 +295,13 @@ static enum status streams_open(struct pipeline *q, struct err *e)
 			st = sha256_open(&q->streams[i].follow.hash, e);
 		if (st == OK)
 			sha256_start(&q->streams[i].hash);
-		if (q->c.claims->shards && q->c.claims->shards[i]) {
+		if (is_ours(q->c.p, i))
+			q->bytes_all += q->c.p->ckpt->files[i].file.id.size;
+		if (!is_ours(q->c.p, i) || (q->c.claims->shards && q->c.claims->shards[i])) {
 			q->state[i] = SHARD_DONE;
 			q->n_done++;
-			atomic_fetch_add(&q->bytes_done, q->c.p->ckpt->files[i].file.id.size);
+			if (is_ours(q->c.p, i))
+				atomic_fetch_add(&q->bytes_done, q->c.p->ckpt->files[i].file.id.size);
 		}
 	}
 	return st;

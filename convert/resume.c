@@ -26,23 +26,24 @@ struct reading {
 	uint32_t *shard_of_aux;		/* owned */
 	struct aux *aux;
 	uint8_t *sha256;
+	uint32_t clash;			/* number of a shard, of whose scales other digests were known, and 1; 0: none */
 };
 struct record { enum record_kind kind; const uint8_t *p; size_t n; };
 
-static enum status load(struct reading *r, const struct journal *j, struct err *e)
+static enum status load(struct reading *r, const struct journal *j, const char *path, struct err *e)
 {
 	struct file f = FILE_NONE;
 	const uint8_t *head;
 	enum status st;
 
-	TRY(file_open(&f, AT_FDCWD, j->path, false, j->path, e));
+	TRY(file_open(&f, AT_FDCWD, path, false, path, e));
 	TRY(file_slurp(&f, JOURNAL_LIMIT, &r->text, &r->n, e));
 	head = (const uint8_t *)r->text;
 	if (r->n < JOURNAL_HEAD || memcmp(head, JOURNAL_MAGIC, 8) != 0 || load_le(head + 40, 4) != journal_crc(head, 40))
-		st = err_set(e, ERR_USAGE, "%s: is no journal, or damaged; --force starts anew", j->path);
+		st = err_set(e, ERR_USAGE, "%s: is no journal, or damaged; --force starts anew", path);
 	else if (memcmp(head + 8, j->plan_sha256, SHA256_BYTES) != 0)
 		st = err_set(e, ERR_USAGE, "%s: an earlier run had other options or another source, or was of another "
-			     "version; give the same ones to go on, or --force to start anew", j->path);
+			     "version; give the same ones to go on, or --force to start anew", path);
 	r->at = JOURNAL_HEAD;
 out:
 	file_close(&f);
@@ -95,8 +96,9 @@ static void take_tile(struct reading *r, const uint8_t *p)
 {
 	uint64_t t = load_le(p, 4);
 
-	if (t < r->p->n_aux && r->same[r->shard_of_aux[t]])
-		(void)aux_import(r->aux, (uint32_t)t, load_le(p + 4, 8), p + 12);
+	if (t < r->p->n_aux && r->same[r->shard_of_aux[t]] &&
+	    !aux_import(r->aux, (uint32_t)t, load_le(p + 4, 8), p + 12))
+		r->clash = r->shard_of_aux[t] + 1;
 }
 
 static void take(struct reading *r, const struct record *x)
@@ -159,7 +161,9 @@ struct checking {
 	const struct plan *p;
 	const struct output *outputs;
 	struct claims *c;
-	atomic_ullong next, lost;
+	const struct pipeline_options *run;
+	pthread_t caller;		/* who may show progress */
+	atomic_ullong next, lost, bytes;
 };
 
 static const struct plan_tensor *tensor_of(const struct plan_output *out, uint64_t chunk)
@@ -177,67 +181,6 @@ static const struct plan_tensor *tensor_of(const struct plan_output *out, uint64
 	while (out->tensors[lo].chunks.n_chunks == 0)
 		lo--;	/* an empty tensor shares its number with the next */
 	return &out->tensors[lo];
-}
-
-/* The chunk as it is on the disk against its digest; what cannot be read counts as lost. */
-static bool holds(const struct plan_output *out, const struct output *o, uint64_t i, struct sha256 *h, uint8_t *buf)
-{
-	enum { STEP = 256 << 10 };
-	const struct plan_tensor *t = tensor_of(out, i);
-	struct seal_chunk c = seal_chunk(&t->chunks, i - t->first_chunk);
-	struct file f = { .fd = o->fd, .path = o->partial };
-	uint8_t digest[SHA256_BYTES];
-	struct err e;
-
-	seal_leaf_start(h);
-	for (uint64_t at = 0, n; at < c.bytes; at += n) {
-		n = u64_min(STEP, c.bytes - at);
-		if (file_read(&f, buf, (size_t)n, t->off + c.off + at, &e) != OK)
-			return false;
-		sha256_add(h, buf, (size_t)n);
-	}
-	sha256_end(h, digest);
-	return memcmp(digest, out->header.buf + out->chunk_sha256_at + SHA256_BYTES * i, SHA256_BYTES) == 0;
-}
-
-static void *check_chunks(void *arg)
-{
-	struct checking *k = arg;
-	uint8_t *buf = malloc(256 << 10);
-	struct sha256 h = { 0 };
-	struct err e;
-	bool able = buf && sha256_open(&h, &e) == OK;
-
-	for (;;) {
-		uint64_t i = atomic_fetch_add(&k->next, 1);
-		size_t o = 0;
-
-		while (o < k->p->n_outputs && i >= k->p->out[o].n_chunks)
-			i -= k->p->out[o++].n_chunks;
-		if (o == k->p->n_outputs)
-			break;
-		if (!k->c->chunks[o][i] || k->c->sealed[o] ||
-		    (able && holds(&k->p->out[o], &k->outputs[o], i, &h, buf)))
-			continue;
-		k->c->chunks[o][i] = 0;
-		atomic_fetch_add(&k->lost, 1);
-	}
-	sha256_close(&h);
-	free(buf);
-	return NULL;
-}
-
-static void check_all(struct checking *k, unsigned threads)
-{
-	enum { MOST = 64 };
-	pthread_t t[MOST];
-	unsigned n = 0;
-
-	while (n + 1 < threads && n < MOST && pthread_create(&t[n], NULL, check_chunks, k) == 0)
-		n++;
-	check_chunks(k);
-	while (n > 0)
-		pthread_join(t[--n], NULL);
 }
 
 /* A shard is done only if all that it feeds is. */
@@ -265,6 +208,87 @@ static void count(struct claims *c, const struct plan *p)
 			}
 }
 
+/* The chunk as it is on the disk against its digest; what cannot be read counts as lost. */
+static bool holds(const struct plan_output *out, const struct output *o, uint64_t i, struct sha256 *h, uint8_t *buf)
+{
+	enum { STEP = 256 << 10 };
+	const struct plan_tensor *t = tensor_of(out, i);
+	struct seal_chunk c = seal_chunk(&t->chunks, i - t->first_chunk);
+	struct file f = { .fd = o->fd, .path = o->partial };
+	uint8_t digest[SHA256_BYTES];
+	struct err e;
+
+	seal_leaf_start(h);
+	for (uint64_t at = 0, n; at < c.bytes; at += n) {
+		n = u64_min(STEP, c.bytes - at);
+		if (file_read(&f, buf, (size_t)n, t->off + c.off + at, &e) != OK)
+			return false;
+		sha256_add(h, buf, (size_t)n);
+	}
+	sha256_end(h, digest);
+	return memcmp(digest, out->header.buf + out->chunk_sha256_at + SHA256_BYTES * i, SHA256_BYTES) == 0;
+}
+
+static void show(struct checking *k, const struct plan_output *out, uint64_t i)
+{
+	const struct plan_tensor *t = tensor_of(out, i);
+	uint64_t bytes = seal_chunk(&t->chunks, i - t->first_chunk).bytes;
+
+	bytes += atomic_fetch_add(&k->bytes, bytes);
+	if (k->run->progress && pthread_equal(pthread_self(), k->caller))
+		k->run->progress(k->run->arg, bytes, k->c->bytes, "what is there is read back");
+}
+
+static bool is_stopped(const struct checking *k)
+{
+	return k->run->stop && *k->run->stop;
+}
+
+static void *check_chunks(void *arg)
+{
+	struct checking *k = arg;
+	uint8_t *buf = malloc(256 << 10);
+	struct sha256 h = { 0 };
+	struct err e;
+	bool able = buf && sha256_open(&h, &e) == OK;
+
+	while (!is_stopped(k)) {
+		uint64_t i = atomic_fetch_add(&k->next, 1);
+		size_t o = 0;
+
+		while (o < k->p->n_outputs && i >= k->p->out[o].n_chunks)
+			i -= k->p->out[o++].n_chunks;
+		if (o == k->p->n_outputs)
+			break;
+		if (!k->c->chunks[o][i] || k->c->sealed[o])
+			continue;
+		if (!able || !holds(&k->p->out[o], &k->outputs[o], i, &h, buf)) {
+			k->c->chunks[o][i] = 0;
+			atomic_fetch_add(&k->lost, 1);
+		}
+		show(k, &k->p->out[o], i);
+	}
+	sha256_close(&h);
+	free(buf);
+	return NULL;
+}
+
+static enum status check_all(struct checking *k, struct err *e)
+{
+	enum { MOST = 64 };
+	pthread_t t[MOST];
+	unsigned n = 0;
+
+	k->caller = pthread_self();
+	count(k->c, k->p);
+	while (n + 1 < k->run->threads && n < MOST && pthread_create(&t[n], NULL, check_chunks, k) == 0)
+		n++;
+	check_chunks(k);
+	while (n > 0)
+		pthread_join(t[--n], NULL);
+	return is_stopped(k) ? err_set(e, ERR_STOPPED, "stopped by signal %d", *k->run->stop) : OK;
+}
+
 static enum status claims_open(struct claims *c, const struct plan *p, struct err *e)
 {
 	for (size_t o = 0; o < p->n_outputs; o++)
@@ -290,25 +314,93 @@ static enum status reading_open(struct reading *r, struct err *e)
 }
 
 enum status journal_resume(struct journal *j, struct plan *p, const struct output *outputs, uint8_t *sha256,
-			   unsigned threads, struct claims *c, struct log *notes, struct err *e)
+			   const struct pipeline_options *run, struct claims *c, struct log *notes, struct err *e)
 {
 	struct reading r = { .p = p, .c = c, .aux = j->aux, .sha256 = sha256 };
-	struct checking k = { .p = p, .outputs = outputs, .c = c };
+	struct checking k = { .p = p, .outputs = outputs, .c = c, .run = run };
 	struct record x;
 	enum status st;
 
 	TRY(claims_open(c, p, e));
 	TRY(reading_open(&r, e));
-	TRY(load(&r, j, e));
+	TRY(load(&r, j, j->path, e));
 	while (next(&r, &x))
 		take(&r, &x);
 	if (r.at < r.n)
 		log_add(notes, "%s: its last %zu bytes are torn and do not count", j->path, r.n - r.at);
 	drop_changed(&r, outputs, notes);
-	check_all(&k, threads);
+	TRY(check_all(&k, e));
 	if (k.lost)
 		log_add(notes, "%s: %llu chunks are not what it says; they are made again", j->path,
 			(unsigned long long)k.lost);
+	count(c, p);
+out:
+	free(r.text);
+	free(r.same);
+	free(r.shard_of_aux);
+	return st;
+}
+
+/* One journal of several; the digests that it has join what is known. */
+static enum status take_all(struct reading *r, const struct journal *j, const char *path, struct log *notes, struct err *e)
+{
+	struct record x;
+
+	free(r->text);
+	r->text = NULL;
+	if (load(r, j, path, e) != OK)
+		return e->status;
+	while (next(r, &x))
+		if (x.kind != RECORD_FILE)	/* where they read their files matters only to themselves */
+			take(r, &x);
+	if (r->at < r->n)
+		log_add(notes, "%s: its last %zu bytes are torn and do not count", path, r->n - r->at);
+	if (r->clash)
+		return err_set(e, ERR_MISMATCH, "%s: %s was another file for this part than for others (scales differ); make the "
+			       "sources the same, remove the parts' journals and run them again", path,
+			       r->p->ckpt->files[r->clash - 1].file.path);
+	return OK;
+}
+
+/* What the parts read against what is expected here. */
+static enum status check_shards(const struct reading *r, struct err *e)
+{
+	const struct checkpoint *c = r->p->ckpt;
+
+	for (size_t i = 0; i < c->n_shards; i++) {
+		struct digest read = { .kind = DIGEST_SHA256 };
+		char have[65], want[65];
+
+		memcpy(read.bytes, r->sha256 + SHA256_BYTES * i, SHA256_BYTES);
+		if (r->c->shards[i] && c->files[i].expected.kind == DIGEST_SHA256 && !digest_eq(&read, &c->files[i].expected))
+			return err_set(e, ERR_MISMATCH, "%s: the part that converted it read SHA-256 %s, expected is %s (%s); "
+				       "run that part again with the right file", c->files[i].file.path, digest_text(&read, have),
+				       digest_text(&c->files[i].expected, want), anchor_name(c->files[i].anchor));
+	}
+	return OK;
+}
+
+enum status journal_merge(struct journal *j, struct plan *p, char *const *paths, size_t n, const struct output *outputs,
+			  uint8_t *sha256, const struct pipeline_options *run, struct claims *c, bool *damaged,
+			  struct log *notes, struct err *e)
+{
+	struct reading r = { .p = p, .c = c, .aux = j->aux, .sha256 = sha256 };
+	struct checking k = { .p = p, .outputs = outputs, .c = c, .run = run };
+	enum status st;
+
+	*damaged = false;
+	TRY(claims_open(c, p, e));
+	TRY(reading_open(&r, e));
+	memset(r.same, 1, p->ckpt->n_files);
+	for (size_t i = 0; i < n; i++)
+		if (access(paths[i], F_OK) == 0)
+			TRY(take_all(&r, j, paths[i], notes, e));
+	TRY(check_shards(&r, e));
+	drop_changed(&r, outputs, notes);	/* of outputs that are gone */
+	TRY(check_all(&k, e));
+	*damaged = k.lost > 0;
+	if (k.lost)
+		log_add(notes, "%llu chunks are not what the parts' journals say", (unsigned long long)k.lost);
 	count(c, p);
 out:
 	free(r.text);
@@ -338,7 +430,7 @@ enum status journal_find_sealed(const struct journal *j, const struct plan *p, c
 	struct record x;
 	enum status st;
 
-	TRY(load(&r, j, e));
+	TRY(load(&r, j, j->path, e));
 	while (next(&r, &x))
 		if (x.kind == RECORD_SEALED && x.n == 4 + SHA256_BYTES && load_le(x.p, 4) < p->n_outputs) {
 			size_t o = (size_t)load_le(x.p, 4);

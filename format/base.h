@@ -3,7 +3,7 @@
  * base.h - what every file stands on: status and error text, checked sizes, bounded reading,
  * files, output files, digests, JSON.
  *
- * Sections follow the .c files: err, file, archive, output, scratch, digest, json. Nothing here knows a
+ * Sections follow the .c files: err, file, archive, lock, output, scratch, digest, json. Nothing here knows a
  * model or its container. Nothing here prints, exits or aborts.
  */
 #ifndef FORMAT_BASE_H
@@ -177,26 +177,44 @@ enum status text_read(const char *path, uint64_t limit, uint64_t max_memory, cha
 enum status text_from(const struct file *f, const char *member, uint64_t limit, uint64_t max_memory,
 		      char **text, size_t *n, struct err *e) MUST_USE;
 
+/* ---- lock.c: who works on a file ---------------------------------------------------------*/
+
+struct lock { int fd; char *path; /* owned */ bool shared; };
+#define LOCK_NONE ((struct lock){ .fd = -1 })
+/* Makes the file at path and locks it, alone (and writes who) or shared with others; never waits. ERR_BUSY, with
+ * the holder's name, if that cannot be; what is the file that messages speak of. To be dropped in every case. */
+enum status lock_take(struct lock *l, const char *path, const char *what, bool shared, struct err *e) MUST_USE;
+/* From alone to shared; false if another was faster: then it is not held. */
+bool lock_share(struct lock *l) MUST_USE;
+/* Whether somebody holds it alone now, and who, if that is known. */
+bool lock_is_held(const char *path, char owner[200]);
+/* Removes the file if nobody else holds it; safe on LOCK_NONE. */
+void lock_drop(struct lock *l);
+
 /* ---- output.c: a file that appears whole or not at all ----------------------------------*/
 
 /* OUT is written as OUT.partial beside it, under a lock (OUT.lock), and gets its name by a
  * rename after everything is on the disk. Any number of threads may output_write. */
 struct output {
-	char *path, *partial, *lock;	/* owned */
-	int fd, direct_fd, dir_fd, lock_fd;
+	char *path, *partial;		/* owned */
+	struct lock lock;
+	int fd, direct_fd, dir_fd;
 	uint64_t size;
+	bool shared;			/* other processes write to it too: the partial file is never removed */
 	bool force, kept;		/* kept: the partial file is an earlier run's */
 	bool made;			/* ... or ours */
 };
-#define OUTPUT_NONE ((struct output){ .fd = -1, .direct_fd = -1, .dir_fd = -1, .lock_fd = -1 })
+#define OUTPUT_NONE ((struct output){ .lock = LOCK_NONE, .fd = -1, .direct_fd = -1, .dir_fd = -1 })
 /* Writes at offsets and from memory that are multiples of this go past the page cache. */
 enum { OUTPUT_ALIGN = 4096 };
 
 /* What becomes of a partial file that an earlier run left. */
-enum leftover { LEFTOVER_REPLACE, LEFTOVER_REFUSE, LEFTOVER_KEEP };
+enum leftover { LEFTOVER_REPLACE, LEFTOVER_REFUSE, LEFTOVER_KEEP,
+		LEFTOVER_SHARE /* several processes write it, at once or one by one, each its own bytes */ };
 /* Locks, creates the partial file (or opens what is left of it) and reserves size bytes on the disk (so
  * that a full disk shows now). Without force an existing path is refused; ERR_BUSY if another run
- * holds it. With LEFTOVER_KEEP, o->kept says whether there was a partial file of that size. */
+ * holds it. With LEFTOVER_KEEP, o->kept says whether there was a partial file of that size. With
+ * LEFTOVER_SHARE the lock is shared, and what comes after is output_leave, not a commit. */
 enum status output_open(struct output *o, const char *path, uint64_t size, bool force, enum leftover left,
 			struct err *e) MUST_USE;
 /* Everything written so far is on the disk when it returns OK. A failure is final: the kernel may have

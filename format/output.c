@@ -2,7 +2,7 @@
  *
  * output.c - a file that appears whole under its name or not at all.
  *
- * OUT.lock is locked for the whole run; OUT.partial beside OUT receives the bytes; the name OUT
+ * OUT.lock is locked for the whole run (lock.c); OUT.partial beside OUT receives the bytes; the name OUT
  * exists only after everything is on the disk: fsync the file, rename, fsync the directory. A
  * failed fsync is final: the kernel may have dropped the pages, so nothing may be retried.
  *
@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,57 +47,6 @@ static enum status open_dir(struct output *o, struct err *e)
 	return o->dir_fd < 0 ? err_errno(e, "%s: cannot open its directory", o->path) : OK;
 }
 
-/* Who holds the lock, for the one who has to wait. */
-static enum status busy(const struct output *o, int lock_fd, struct err *e)
-{
-	char owner[200];
-	ssize_t n = pread(lock_fd, owner, sizeof owner - 1, 0);
-
-	owner[n > 0 ? n : 0] = 0;
-	owner[strcspn(owner, "\n")] = 0;
-	return err_set(e, ERR_BUSY, "%s: another run is writing it (%s%sit holds %s); wait for it or stop it", o->path,
-		       owner, owner[0] ? ", " : "", o->lock);
-}
-
-static enum status write_owner(int lock_fd, const char *lock, struct err *e)
-{
-	char owner[200], host[100] = "";
-	int n;
-
-	gethostname(host, sizeof host - 1);
-	n = snprintf(owner, sizeof owner, "pid %ld on %s\n", (long)getpid(), host);
-	if (ftruncate(lock_fd, 0) != 0 || pwrite(lock_fd, owner, (size_t)n, 0) != n)
-		return err_errno(e, "%s: cannot write the owner", lock);
-	return OK;
-}
-
-/* The lock file stays a lock only while its name is ours: a run that finished in between has
- * removed it, so the name is checked again once the lock is held. */
-static enum status take_lock(struct output *o, struct err *e)
-{
-	struct stat held, named;
-
-	for (int tries = 0; tries < 100; tries++) {
-		o->lock_fd = open(o->lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-		if (o->lock_fd < 0)
-			return err_errno(e, "%s: cannot create the lock", o->lock);
-		if (flock(o->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-			if (errno != EWOULDBLOCK)
-				return err_errno(e, "%s: cannot lock", o->lock);
-			busy(o, o->lock_fd, e);
-			close(o->lock_fd);
-			o->lock_fd = -1;
-			return e->status;
-		}
-		if (fstat(o->lock_fd, &held) == 0 && stat(o->lock, &named) == 0 &&
-		    held.st_ino == named.st_ino && held.st_dev == named.st_dev)
-			return write_owner(o->lock_fd, o->lock, e);
-		close(o->lock_fd);
-		o->lock_fd = -1;
-	}
-	return err_set(e, ERR_BUSY, "%s: the lock keeps changing hands; run again", o->lock);
-}
-
 static enum status reserve(struct output *o, struct err *e)
 {
 	if (o->size > LLONG_MAX)
@@ -123,18 +71,29 @@ static void end(struct output *o, bool keep)
 		close(o->fd);
 	if (o->direct_fd >= 0)
 		close(o->direct_fd);
-	if (o->lock_fd >= 0) {
-		if (o->partial && !keep)
-			unlink(o->partial);
-		unlink(o->lock);
-		close(o->lock_fd);
-	}
+	if (o->lock.fd >= 0 && o->partial && !keep && !o->shared)
+		unlink(o->partial);
+	lock_drop(&o->lock);
 	if (o->dir_fd >= 0)
 		close(o->dir_fd);
 	free(o->path);
 	free(o->partial);
-	free(o->lock);
 	*o = OUTPUT_NONE;
+}
+
+/* Whoever comes first makes it, all give it the same size; what earlier runs left is theirs together. */
+static enum status open_shared(struct output *o, struct err *e)
+{
+	struct stat s;
+
+	o->fd = open(o->partial, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+	if (o->fd < 0)
+		return err_errno(e, "%s: cannot open", o->partial);
+	if (fstat(o->fd, &s) != 0 || !S_ISREG(s.st_mode) || (uint64_t)s.st_size > o->size)
+		return err_set(e, ERR_USAGE, "%s: is no regular file of at most %llu bytes; remove it", o->partial,
+			       (unsigned long long)o->size);
+	o->kept = true;
+	return OK;
 }
 
 /* We hold the lock, so a partial file here belongs to a run that is gone. */
@@ -165,16 +124,18 @@ enum status output_open(struct output *o, const char *path, uint64_t size, bool 
 			struct err *e)
 {
 	struct stat s;
+	char *lock = NULL;
 	enum status st = ERR_NOMEM;
 
 	*o = OUTPUT_NONE;
 	o->size = size;
 	o->force = force;
+	o->shared = left == LEFTOVER_SHARE;
 	if (!(o->path = mem_strdup(path, e)) || !(o->partial = with_suffix(path, ".partial", e)) ||
-	    !(o->lock = with_suffix(path, ".lock", e)))
+	    !(lock = with_suffix(path, ".lock", e)))
 		goto out;
 	TRY(open_dir(o, e));
-	TRY(take_lock(o, e));
+	TRY(lock_take(&o->lock, lock, path, o->shared, e));
 	if (lstat(path, &s) == 0) {
 		st = OK;
 		if (!force)
@@ -184,11 +145,13 @@ enum status output_open(struct output *o, const char *path, uint64_t size, bool 
 			st = err_set(e, ERR_USAGE, "%s: exists and is not a regular file", path);
 		TRY(st);
 	}
-	TRY(open_partial(o, left, e));
+	TRY(o->shared ? open_shared(o, e) : open_partial(o, left, e));
 	TRY(reserve(o, e));
 	o->direct_fd = open(o->partial, O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_DIRECT);
+	free(lock);
 	return OK;
 out:
+	free(lock);
 	end(o, !o->made);	/* what another run left is not ours to remove */
 	return st;
 }
@@ -220,10 +183,34 @@ static enum status write_fully(const struct output *o, int fd, const uint8_t *p,
 	return OK;
 }
 
+/* Less than a page of a file that others write too. A network file system may send the whole page, with what it
+ * knew of the rest: a lock over the page makes it forget that before, and send the bytes at the end. */
+static enum status write_edge(const struct output *o, const uint8_t *p, size_t n, uint64_t off, struct err *e)
+{
+	struct flock page = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = (off_t)(off / OUTPUT_ALIGN * OUTPUT_ALIGN),
+			      .l_len = OUTPUT_ALIGN };
+	enum status st;
+	int fd;
+
+	if (!o->shared || n == 0)
+		return write_fully(o, o->fd, p, n, off, e);
+	fd = open(o->partial, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return err_errno(e, "%s: cannot open", o->partial);
+	/* where there are no such locks nothing is lost: a page that is wrong is found when all is read back */
+	while (fcntl(fd, F_OFD_SETLKW, &page) != 0 && errno == EINTR)
+		;
+	st = write_fully(o, fd, p, n, off, e);
+	if (close(fd) != 0 && st == OK)
+		st = err_errno(e, "%s: cannot close", o->partial);
+	return st;
+}
+
 enum status output_write(const struct output *o, const void *buf, size_t n, uint64_t off,
 			 struct err *e)
 {
 	const uint8_t *p = buf;
+	bool direct = o->direct_fd >= 0 && ((uintptr_t)p - off) % OUTPUT_ALIGN == 0;
 	uint64_t head, body;
 	enum status st;
 
@@ -231,13 +218,13 @@ enum status output_write(const struct output *o, const void *buf, size_t n, uint
 		return err_set(e, ERR_IO, "%s: write past the planned size (bytes %llu..%llu of %llu)",
 			       o->partial, (unsigned long long)off, (unsigned long long)(off + n),
 			       (unsigned long long)o->size);
-	if (o->direct_fd < 0 || ((uintptr_t)p - off) % OUTPUT_ALIGN != 0)
+	if (!direct && !o->shared)
 		return write_fully(o, o->fd, p, n, off, e);
 	head = u64_min(n, (OUTPUT_ALIGN - off % OUTPUT_ALIGN) % OUTPUT_ALIGN);
 	body = (n - head) / OUTPUT_ALIGN * OUTPUT_ALIGN;
-	TRY(write_fully(o, o->fd, p, head, off, e));
-	TRY(write_fully(o, o->direct_fd, p + head, body, off + head, e));
-	st = write_fully(o, o->fd, p + head + body, n - head - body, off + head + body, e);
+	TRY(write_edge(o, p, head, off, e));
+	TRY(write_fully(o, direct ? o->direct_fd : o->fd, p + head, body, off + head, e));
+	st = write_edge(o, p + head + body, n - head - body, off + head + body, e);
 out:
 	return st;
 }

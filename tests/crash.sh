@@ -77,6 +77,39 @@ for ((i = 0; i < 40 * SCALE; i++)); do
 	go "any:$((RANDOM % ($(count pwrite) * 2 + 200) + 1)):cut" 3; settle 'power cut anywhere, 3 threads'
 done
 report 'power cuts'
+# Parts and --finish, killed at a call or cut off by power: the others go on, it is run again, the bytes are the same.
+settle_parts() { # WHAT
+	local what=$1 k
+	: >err
+	[ ! -e a.gguf ] || cmp -s a.gguf ref.gguf || { fail "$what: a wrong file has the final name"; clean; return; }
+	if [ -e a.gguf ] && same && ! [ -e a.gguf.parts ] && ! [ -e a.gguf.journal ]; then passed=$((passed + 1)); clean; return; fi
+	if ! "$INGOT" convert src -o a.gguf --finish >out 2>err; then
+		for k in 1 2 3; do "$INGOT" convert src -o a.gguf --part $k/3 >out 2>err || { fail "$what: part $k"; clean; return; }; done
+		"$INGOT" convert src -o a.gguf --finish >out 2>err || { fail "$what: cannot finish"; clean; return; }
+	fi
+	if ! same; then fail "$what: other bytes"
+	elif grep -q 'not what' err; then fail "$what: a journal spoke of what was not on the disk"
+	elif [ -e a.gguf.partial ] || [ -e a.gguf.parts ] || [ -e a.gguf.journal ]; then fail "$what: something is left over"
+	else passed=$((passed + 1)); fi
+	clean
+}
+parts() { local k; for k in "$@"; do "$INGOT" convert src -o a.gguf --part $k/3 -q >/dev/null 2>&1; done; }
+for ((i = 0; i < 30 * SCALE; i++)); do
+	how=kill; ((i % 3)) || how=cut
+	parts $((i % 3 + 1))
+	go "any:$((RANDOM % ($(count pwrite) + 150) + 1)):$how" 2 --part $(((i + 1) % 3 + 1))/3
+	settle_parts "a part, $how $i"
+done
+for call in pwrite write fsync rename; do
+	for ((k = 1; k <= 4; k++)); do
+		for how in kill cut; do
+			parts 1 2 3
+			go "$call:$k:$how" 1 --finish
+			settle_parts "--finish, $how at $call $k"
+		done
+	done
+done
+report 'parts'
 for ((i = 0; i < 60 * SCALE; i++)); do				# by the clock
 	"$INGOT" convert src -o a.gguf -t $((RANDOM % 4 + 1)) --journal-every 2K >out 2>err & pid=$!
 	sleep "0.0$((RANDOM % 35 + 10))"; kill -KILL $pid; wait $pid
