@@ -27,7 +27,7 @@ CFLAGS  ?= $(if $(filter debug,$(MODE)),-O0 -g,-O2 -g)
 WARN    := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wformat=2
 override CFLAGS += $(if $(WERROR),-Werror) -std=c17 -ffp-contract=off -fno-strict-aliasing -fPIE $(WARN) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -DSMALL_CODE,-fstack-protector-strong)
-override CPPFLAGS += -I. -D_GNU_SOURCE $(if $(SAN)$(filter debug,$(MODE)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) \
+override CPPFLAGS += -I. -D_GNU_SOURCE $(if $(SAN)$(filter debug coverage,$(MODE)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2) \
 	$(shell pkg-config --cflags $(PKGS))
 override LDFLAGS += -pie -Wl,-z,relro,-z,now
 LDLIBS  += $(shell pkg-config --libs $(PKGS)) -lm -pthread
@@ -38,7 +38,7 @@ $(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS
 $(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-.PHONY: all check crash fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
+.PHONY: all check coverage coverage-run crash fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
 all: $(BIN)                 ## build the program
 
 $(BUILD)/%.o: %.c Makefile
@@ -66,6 +66,12 @@ $(BUILD)/tests/fault.so: tests/fault.c tests/fault_cut.h
 
 crash: $(BIN) $(TOOLS) $(BUILD)/tests/fault.so   ## runs that are killed or whose calls fail; SCALE=25 for long
 	@BIN=$(BIN) BUILD=$(BUILD) tests/crash.sh
+
+coverage:                   ## which lines of the parsers their tests run, in a build of its own
+	$(MAKE) MODE=coverage CFLAGS='-O0 -g --coverage' coverage-run
+PARSER_TESTS := $(patsubst %,$(BUILD)/tests/test_%,archive digest gguf hostile hostile_gguf imatrix json safetensors seal vocab)
+coverage-run: $(BIN) $(TOOLS) $(REPLAYS) $(PARSER_TESTS)
+	@BIN=$(BIN) BUILD=$(BUILD) tests/coverage.sh $(PARSER_TESTS)
 
 lint:                       ## include layering, banned calls
 	@tests/lint.sh
