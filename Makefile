@@ -33,13 +33,13 @@ WARN    := -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow -Wstrict-protot
 	-Wcast-align=strict -Wstringop-overflow=4 -Wuse-after-free=3 -Wtrampolines -Wbidi-chars=any)
 # What SECURITY.md lists; tests/cli/binary.sh looks for it in the program. Sanitizers and debuggers see more without.
 CLANG_OPT_IN := -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang
-HARDEN  := $(if $(SAN)$(filter debug,$(MODE)),,$(call known,-fstack-clash-protection -fcf-protection=full \
+HARDEN  := $(if $(SAN)$(filter debug coverage,$(MODE)),,$(call known,-fstack-clash-protection -fcf-protection=full \
 	-mbranch-protection=standard -fno-delete-null-pointer-checks -fno-strict-overflow \
 	-ftrivial-auto-var-init=zero|-ftrivial-auto-var-init=zero+$(CLANG_OPT_IN) \
 	-fzero-call-used-regs=used-gpr -fstrict-flex-arrays=3 -fzero-init-padding-bits=all))
 override CFLAGS += $(if $(WERROR),-Werror) -std=c17 -ffp-contract=off -fno-strict-aliasing -fPIE $(WARN) $(HARDEN) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -DSMALL_CODE,-fstack-protector-strong)
-override CPPFLAGS += -I. -D_GNU_SOURCE $(if $(SAN)$(filter debug,$(MODE)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3) \
+override CPPFLAGS += -I. -D_GNU_SOURCE $(if $(SAN)$(filter debug coverage,$(MODE)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3) \
 	$(shell pkg-config --cflags $(PKGS))
 override LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,--as-needed
 LDLIBS  += $(shell pkg-config --libs $(PKGS)) -lm -pthread
@@ -60,7 +60,7 @@ $(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS
 $(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-.PHONY: all check crash fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
+.PHONY: all check coverage coverage-run crash fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
 all: $(BIN)                 ## build the program
 
 $(BUILD)/%.o: %.c Makefile
@@ -88,6 +88,13 @@ $(BUILD)/tests/fault.so: tests/fault.c tests/fault_cut.h
 
 crash: $(BIN) $(TOOLS) $(BUILD)/tests/fault.so   ## runs that are killed or whose calls fail; SCALE=25 for long
 	@BIN=$(BIN) BUILD=$(BUILD) tests/crash.sh
+
+coverage:                   ## which lines of the parsers their tests run, in a build of its own
+	$(MAKE) MODE=coverage CFLAGS='-O0 -g --coverage -DHOSTILE_COSTS=0' coverage-run
+PARSER_TESTS := $(patsubst %,$(BUILD)/tests/test_%,archive digest gguf hostile hostile_archive hostile_gguf imatrix \
+	json safetensors seal vocab)
+coverage-run: $(BIN) $(TOOLS) $(REPLAYS) $(PARSER_TESTS)
+	@BIN=$(BIN) BUILD=$(BUILD) tests/coverage.sh $(PARSER_TESTS)
 
 lint:                       ## include layering, banned calls
 	@tests/lint.sh

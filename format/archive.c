@@ -12,7 +12,7 @@
  * Limits: 4096 entries; the caller's on bytes; 200 bytes from each byte of the file, past 1 MiB.
  * Formats: RFC 1952 (gzip), POSIX.1-2017 pax (tar), PKWARE APPNOTE 4.3.16 (zip end record).
  */
-#include "format/base.h"
+#include "format/zip.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -372,6 +372,21 @@ static enum status take(struct archive *a, struct archive_entry *entry, struct s
 	return st;
 }
 
+/* A name that leads out of wherever it is put, or that a terminal would act on. Nothing is put anywhere here,
+ * but an archive that has one was made to harm. */
+static bool name_leads_out(const char *name)
+{
+	const char *p = name;
+
+	if (*p == '/' || (p[0] && p[1] == ':' && (p[2] == '/' || p[2] == '\\')) || strchr(p, '\\'))
+		return true;
+	for (; *p; p++)
+		if ((unsigned char)*p < 0x20 || *p == 0x7F ||
+		    ((p == name || p[-1] == '/') && p[0] == '.' && p[1] == '.' && (p[2] == '/' || !p[2])))
+			return true;
+	return false;
+}
+
 static enum status entry_check(struct archive_entry *entry, struct stream *s, struct pick *k,
 			       struct err *e)
 {
@@ -384,6 +399,9 @@ static enum status entry_check(struct archive_entry *entry, struct stream *s, st
 	if (!name || !*name)
 		return err_set(e, ERR_FORMAT, "%s: entry %u has no name that can be read; unpack it first",
 			       s->f->path, k->n_entries);
+	if (name_leads_out(name))
+		return err_set(e, ERR_FORMAT, "%s: entry '%.200s' has a name that leads out of the archive, or control "
+			       "bytes in it; do not unpack it, take it from elsewhere", s->f->path, name);
 	if (archive_entry_hardlink(entry) || archive_entry_symlink(entry) ||
 	    (type != AE_IFREG && type != AE_IFDIR))
 		return err_set(e, ERR_UNSUPPORTED, "%s: entry '%.200s' is a link or a special file; only "
@@ -471,6 +489,8 @@ static enum status zip_check(const struct file *f, uint64_t *entries, struct err
 		st = err_set(e, ERR_FORMAT, "%s: the zip directory ends at byte %llu, its end record is at byte "
 			     "%llu: something was put before or between; download it again", f->path,
 			     (unsigned long long)dir_end, (unsigned long long)(base + i));
+	else if (load_le(p + i + 16, 4) != UINT32_MAX)
+		st = zip_names_agree(f, load_le(p + i + 16, 4), load_le(p + i + 12, 4), e);
 out:
 	free(p);
 	return st;

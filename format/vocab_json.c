@@ -163,7 +163,7 @@ static void read_model(struct parse *p)
 			read_off(p, key);
 	}
 	if (!p->have_type)
-		json_fail(&p->j, ERR_UNSUPPORTED, "the model does not say its type: only BPE is read");
+		json_fail(&p->j, ERR_FORMAT, "the model does not say its type; only BPE is read");
 }
 
 /* ---- added tokens ---------------------------------------------------------------------------*/

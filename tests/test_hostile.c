@@ -237,7 +237,7 @@ static void test_index(void)
 
 struct buffer { char *p; size_t n, cap; };
 
-static void say(struct buffer *b, const char *fmt, ...)
+static void PRINTF(2, 3) say(struct buffer *b, const char *fmt, ...)
 {
 	va_list ap;
 

@@ -6,6 +6,7 @@
 #define TESTS_FUZZ_FUZZ_H
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -28,6 +29,14 @@ static inline bool fuzz_file(struct file *f, const uint8_t *data, size_t n)
 	if (fd >= 0)
 		close(fd);
 	return ok;
+}
+
+/* A new folder, in memory where there is such a place: a target that needs names writes one each time. */
+static inline void fuzz_dir(char dir[64])
+{
+	snprintf(dir, 64, "%s/ingot-fuzz-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
+	if (!mkdtemp(dir))
+		abort();
 }
 
 #endif

@@ -23,7 +23,7 @@ static void list(const struct file *f)
 	digest_list_close(&l);
 }
 
-static char dir[] = "/tmp/ingot-fuzz-XXXXXX";
+static char dir[64];
 static const char *const made[] = { "a.safetensors", ".cache/huggingface/download/a.safetensors.metadata",
 				    ".cache/huggingface/download", ".cache/huggingface", ".cache" };
 
@@ -54,8 +54,7 @@ static void prepare(void)
 {
 	char path[128];
 
-	if (!mkdtemp(dir))
-		abort();
+	fuzz_dir(dir);
 	atexit(clean);
 	for (size_t i = 5; i-- > 2;) {
 		snprintf(path, sizeof path, "%s/%s", dir, made[i]);

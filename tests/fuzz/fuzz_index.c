@@ -5,7 +5,7 @@
 
 /* The index of a checkpoint of two small shards: what is taken has the tensors of the shards and no other. */
 
-static char dir[] = "/tmp/ingot-fuzz-XXXXXX";
+static char dir[64];
 static const char *const made[] = { "model.safetensors.index.json", "a.safetensors", "b.safetensors" };
 
 static void clean(void)
@@ -48,8 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	struct err e;
 
 	if (!ready) {
-		if (!mkdtemp(dir))
-			abort();
+		fuzz_dir(dir);
 		atexit(clean);
 		put_shard(made[1], "t");
 		put_shard(made[2], "u");

@@ -9,7 +9,7 @@
  * rest is the file's records as they stand, or their contents, to which the checksums are put here; the
  * outputs are files of zeros. Whatever is claimed, what still counts was read back and has its digest. */
 
-static char dir[] = "/tmp/ingot-fuzz-XXXXXX", base[64], journal_path[96];
+static char dir[64], base[96], journal_path[128];
 static struct checkpoint ckpt;
 static struct arch arch;
 static struct vocab vocab;
@@ -35,7 +35,7 @@ static bool prepare(struct plan *p, struct err *e)
 	const struct source_file *config;
 	char *text = NULL;
 	size_t n;
-	bool ok = mkdtemp(dir) && checkpoint_open(&ckpt, "samples/v4-tiny", NULL, &notes, e) == OK &&
+	bool ok = checkpoint_open(&ckpt, "samples/v4-tiny", NULL, &notes, e) == OK &&
 		  (config = checkpoint_file(&ckpt, "config.json")) && file_slurp(&config->file, CONFIG_LIMIT, &text, &n, e) == OK &&
 		  arch_from_config(&arch, text, n, "config.json", &notes, e) == OK &&
 		  vocab_from_files(&vocab, checkpoint_file(&ckpt, "tokenizer.json"), NULL, NULL, arch.n_vocab, arch.bos, arch.eos,
@@ -43,6 +43,7 @@ static bool prepare(struct plan *p, struct err *e)
 		  recipe_add_named(&recipe, "lossless", e) == OK && plan(p, e);
 
 	free(text);
+	fuzz_dir(dir);
 	atexit(clean);
 	snprintf(base, sizeof base, "%s/out", dir);
 	snprintf(journal_path, sizeof journal_path, "%s.journal", base);

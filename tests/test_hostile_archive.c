@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_hostile_archive.c - forged tars and zips, byte by byte, as the text of `ingot perplexity`: names that
+ * lead out, sizes that lie, entries that are no files, a zip that is two archives in one. What libarchive can
+ * write itself (cuts, bombs, compression within compression) is in test_archive.c.
+ *
+ * AR numbers the classes of hostile input that the tests of this repository go through.
+ */
+#include "format/base.h"
+#include "tests/hostile.h"
+
+static char dir[] = "/tmp/ingot-hostile-XXXXXX", path[64];
+static char text[800];
+
+struct bytes { uint8_t p[64 << 10]; size_t n; };
+static struct bytes b;
+
+static void add(const void *p, size_t n)
+{
+	if (n > sizeof b.p - b.n)
+		abort();
+	memcpy(b.p + b.n, p, n);
+	b.n += n;
+}
+
+static void le(unsigned n, uint64_t v)
+{
+	uint8_t p[8];
+
+	store_le(p, 8, v);
+	add(p, n);
+}
+
+/* Writes what was gathered and runs it; code 0: it is taken. */
+static void given(const char *id, int code, const char *word)
+{
+	const char *const args[] = { "perplexity", "samples/v4-tiny", "-f", path, "-c", "64", "--chunks", "1", NULL };
+	FILE *f = fopen(path, "wb");
+
+	CHECK(f && fwrite(b.p, 1, b.n, f) == b.n && fclose(f) == 0);
+	b.n = 0;
+	if (code)
+		hostile.n_bad++;
+	else
+		hostile.n_good++;
+	hostile_run(id, code, word, args);
+}
+
+/* ---- tar -----------------------------------------------------------------------------------*/
+
+static void pad(void)
+{
+	static const uint8_t zeros[512];
+
+	add(zeros, (512 - b.n % 512) % 512);
+}
+
+static void ends(void)
+{
+	static const uint8_t zeros[1024];
+
+	add(zeros, sizeof zeros);
+}
+
+/* A header; size is 12 bytes as they stand there, or NULL for that of text. */
+static void entry(const char *name, size_t name_n, const char *size, char type, const char *link)
+{
+	char h[512] = { 0 }, octal[32];
+	unsigned sum = 0;
+
+	memcpy(h, name, name_n);
+	memcpy(h + 100, "0004755\0" "0000000\0" "0000000", 24);
+	snprintf(octal, sizeof octal, "%011o", (unsigned)sizeof text);
+	memcpy(h + 124, size ? size : octal, 12);
+	memcpy(h + 136, "00000000000", 12);
+	h[156] = type;
+	memcpy(h + 157, link, strlen(link));
+	memcpy(h + 257, "ustar\0" "00", 8);
+	memset(h + 148, ' ', 8);
+	for (size_t i = 0; i < sizeof h; i++)
+		sum += (unsigned char)h[i];
+	snprintf(octal, sizeof octal, "%06o", sum);
+	memcpy(h + 148, octal, 7);
+	add(h, sizeof h);
+}
+#define ENTRY(name, size, type, link) entry(name, sizeof(name) - 1, size, type, link)
+
+static void body(void)
+{
+	add(text, sizeof text);
+	pad();
+}
+
+/* A pax header of one record, which must be "LENGTH KEY=VALUE\n". */
+static void pax(const char *record)
+{
+	char size[32];
+
+	snprintf(size, sizeof size, "%011o", (unsigned)strlen(record));
+	ENTRY("pax", size, 'x', "");
+	add(record, strlen(record));
+	pad();
+}
+
+static void whole_tar(const char *id, int code, const char *word)
+{
+	body();
+	ends();
+	given(id, code, word);
+}
+
+static void test_tar(void)
+{
+	static const char zero[] = "00000000000";
+
+	ENTRY("a", NULL, '0', ""), whole_tar("AR-08 setuid", 0, NULL);
+	ENTRY("../a", NULL, '0', ""), whole_tar("AR-01", 3, "leads out");
+	ENTRY("/a", NULL, '0', ""), whole_tar("AR-02", 3, "leads out");
+	ENTRY("a/../../b", NULL, '0', ""), whole_tar("AR-03", 3, "leads out");
+	ENTRY("a/..", NULL, '0', ""), whole_tar("AR-03", 3, "leads out");
+	ENTRY("..a/b..", NULL, '0', ""), whole_tar("dots in a name", 0, NULL);
+	ENTRY("..\\a", NULL, '0', ""), whole_tar("AR-11", 3, "leads out");
+	ENTRY("C:/a", NULL, '0', ""), whole_tar("AR-11", 3, "leads out");
+	ENTRY("\033[2J", NULL, '0', ""), whole_tar("AR-12 escape", 3, "control bytes");
+	ENTRY("a\nb", NULL, '0', ""), whole_tar("AR-12 newline", 3, "control bytes");
+	ENTRY("a", zero, '2', "/etc/passwd"), ends(), given("AR-05", 3, "a link");
+	ENTRY("a", zero, '2', "b"), ENTRY("a", NULL, '0', ""), whole_tar("AR-04", 3, "a link");
+	ENTRY("a", NULL, '0', ""), body(), ENTRY("b", zero, '1', "a"), ends(), given("AR-06", 3, "a link");
+	ENTRY("a", NULL, '0', ""), body(), ENTRY("b", zero, '1', "/etc/passwd"), ends(), given("AR-06", 3, "a link");
+	ENTRY("a", zero, '3', ""), ends(), given("AR-07 device", 3, "special file");
+	ENTRY("a", zero, '6', ""), ends(), given("AR-07 FIFO", 3, "special file");
+	ENTRY("a", NULL, '0', ""), body(), ENTRY("a", NULL, '0', ""), whole_tar("AR-09", 3, "holds 2 files");
+	ENTRY("a", "77777777777", '0', ""), whole_tar("AR-23 8 GiB", 3, NULL);
+	ENTRY("a", "\x80\0\0\0\0\0\1\0\0\0\0", '0', ""), whole_tar("AR-23 2^40", 3, NULL);
+	ENTRY("a", "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", '0', ""), whole_tar("AR-24", 3, "negative");
+	pax("25 path=../../etc/passwd\n"), ENTRY("a", NULL, '0', ""), whole_tar("AR-25 path", 3, "leads out");
+	pax("20 size=99999999999\n"), ENTRY("a", NULL, '0', ""), whole_tar("AR-25 size", 3, NULL);
+	pax("11 size=-1\n"), ENTRY("a", NULL, '0', ""), whole_tar("AR-25 size -1", 3, NULL);
+	pax("24 linkpath=/etc/passwd\n"), ENTRY("a", zero, '2', ""), ends(), given("AR-25 linkpath", 3, "a link");
+	pax("99999999 path=a\n"), ENTRY("a", NULL, '0', ""), whole_tar("AR-25 length", 3, NULL);
+	pax("26 GNU.sparse.size=999999\n"), ENTRY("a", NULL, '0', ""), whole_tar("AR-26", 3, NULL);
+	ends(), given("AR-28", 3, "without any file");
+	ENTRY("a", NULL, '0', ""), b.p[0] ^= 1, whole_tar("the header's sum", 3, "damaged");
+	ENTRY("a", NULL, '0', ""), body(), given("no end", 3, "no end mark");
+}
+
+/* ---- zip -----------------------------------------------------------------------------------*/
+
+/* What the header before the data and the entry in the directory say; lengths from the names. */
+struct side { const char *name; size_t name_n; uint32_t crc, packed, size; uint16_t flags, method; };
+
+static void local(const struct side *s)
+{
+	le(4, 0x04034B50), le(2, 20), le(2, s->flags), le(2, s->method), le(4, 0), le(4, s->crc), le(4, s->packed);
+	le(4, s->size), le(2, s->name_n), le(2, 0), add(s->name, s->name_n), add(text, sizeof text);
+}
+
+static void central(const struct side *s, uint32_t mode, uint32_t at)
+{
+	le(4, 0x02014B50), le(2, 0x031E), le(2, 20), le(2, s->flags), le(2, s->method), le(4, 0), le(4, s->crc);
+	le(4, s->packed), le(4, s->size), le(2, s->name_n), le(2, 0), le(2, 0), le(2, 0), le(2, 0), le(4, mode << 16);
+	le(4, at), add(s->name, s->name_n);
+}
+
+static void closing(uint64_t n, uint64_t from)
+{
+	uint64_t size = b.n - from;
+
+	le(4, 0x06054B50), le(4, 0), le(2, n), le(2, n), le(4, size), le(4, from), le(2, 0);
+}
+
+static uint32_t crc32_of(const char *p, size_t n)
+{
+	uint32_t c = UINT32_MAX;
+
+	while (n-- > 0) {
+		c ^= (unsigned char)*p++;
+		for (int i = 0; i < 8; i++)
+			c = c >> 1 ^ (c & 1 ? 0xEDB88320 : 0);
+	}
+	return ~c;
+}
+
+static struct side plain(const char *name, size_t n)
+{
+	return (struct side){ name, n, crc32_of(text, sizeof text), sizeof text, sizeof text, 0, 0 };
+}
+#define PLAIN(name) plain(name, sizeof(name) - 1)
+
+/* One member, its two sides as they are given. */
+static void zip(const char *id, int code, const char *word, struct side own, struct side listed, uint32_t mode)
+{
+	size_t from;
+
+	local(&own);
+	from = b.n;
+	central(&listed, mode, 0);
+	closing(1, from);
+	given(id, code, word);
+}
+enum { FILE_MODE = 0100644, LINK_MODE = 0120777 };
+
+static void same(const char *id, int code, const char *word, struct side s, uint32_t mode)
+{
+	zip(id, code, word, s, s, mode);
+}
+
+static void test_zip(void)
+{
+	const struct side a = PLAIN("a");
+	struct side other = a;
+
+	same("a zip", 0, NULL, a, FILE_MODE);
+	same("AR-08 setuid", 0, NULL, a, FILE_MODE | 04000);
+	same("AR-01", 3, "leads out", PLAIN("../a"), FILE_MODE);
+	same("AR-02", 3, "leads out", PLAIN("/a"), FILE_MODE);
+	same("AR-03", 3, "leads out", PLAIN("a/../../b"), FILE_MODE);
+	same("AR-11", 3, "leads out", PLAIN("..\\a"), FILE_MODE);
+	same("AR-12 NUL", 3, "NUL", PLAIN("a\0b"), FILE_MODE);
+	same("AR-12 escape", 3, "control bytes", PLAIN("\033[2J"), FILE_MODE);
+	same("AR-05", 3, "a link", a, LINK_MODE);
+	zip("AR-18 name", 3, "calls itself otherwise", a, PLAIN("b"), FILE_MODE);
+	zip("AR-18 longer name", 3, "calls itself otherwise", a, PLAIN("ab"), FILE_MODE);
+	other.crc = 1;
+	zip("AR-18 CRC", 3, "CRC", other, a, FILE_MODE);
+	same("AR-19", 3, "CRC", other, FILE_MODE);
+	other = a;
+	other.size = other.packed = 10;
+	zip("AR-18 size", 3, "size", other, a, FILE_MODE);
+	zip("AR-18 size", 3, "size", a, other, FILE_MODE);
+	other.size = other.packed = UINT32_MAX;
+	zip("AR-21", 3, NULL, a, other, FILE_MODE);
+	other = a;
+	other.flags = 1;
+	same("AR-22", 3, "encrypted", other, FILE_MODE);
+	other = a;
+	other.method = 99;
+	same("an unknown method", 3, NULL, other, FILE_MODE);
+}
+
+/* Directories that do not fit what they list. */
+static void test_directory(void)
+{
+	const struct side a = PLAIN("a"), two = PLAIN("b");
+	size_t from;
+
+	local(&a), from = b.n, central(&a, FILE_MODE, 0), central(&two, FILE_MODE, 0), closing(2, from);
+	given("AR-15", 3, "calls itself otherwise");
+	local(&a), from = b.n, central(&a, FILE_MODE, 0), central(&a, FILE_MODE, 0), closing(2, from);
+	given("AR-09 and 15", 3, NULL);
+	local(&a), from = b.n, central(&a, FILE_MODE, 5000), closing(1, from), given("outside the file", 3, "outside the file");
+	local(&a), from = b.n, central(&a, FILE_MODE, 1), closing(1, from), given("beside it", 3, "no member where");
+	local(&a), given("AR-17", 3, "no zip end record");
+	local(&a), from = b.n, closing(1, from), given("AR-17 empty directory", 3, NULL);
+	local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(2, from), given("an entry too few", 3, "its end record says 2");
+	local(&a), from = b.n, central(&a, FILE_MODE, 0), b.p[from + 30] = 0xFF, closing(1, from);
+	given("an entry cut short", 3, "cut short");
+	local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(1, from), add("tail", 4), given("AR-27", 3, "no zip end record");
+	local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(1, from + 1), given("a directory that starts later", 3, "its end record says 1");
+}
+
+static void test_count(void)
+{
+	hostile_report("archives", 45);
+}
+
+int main(void)
+{
+	if (!mkdtemp(dir))
+		return 1;
+	snprintf(path, sizeof path, "%s/input", dir);
+	for (size_t i = 0; i < sizeof text; i++)
+		text[i] = "And it came to pass "[i % 20];
+	RUN(test_tar);
+	RUN(test_zip);
+	RUN(test_directory);
+	RUN(test_count);
+	unlink(path);
+	rmdir(dir);
+	return test_done();
+}
