@@ -37,7 +37,7 @@ $(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS
 $(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-.PHONY: all check crash fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
+.PHONY: all check crash figures fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
 all: $(BIN)                 ## build the program
 
 $(BUILD)/%.o: %.c Makefile
@@ -65,6 +65,9 @@ $(BUILD)/tests/fault.so: tests/fault.c tests/fault_cut.h
 
 crash: $(BIN) $(TOOLS) $(BUILD)/tests/fault.so   ## runs that are killed or whose calls fail; SCALE=25 for long
 	@BIN=$(BIN) BUILD=$(BUILD) tests/crash.sh
+
+figures: $(BIN) $(TOOLS) $(BUILD)/tests/fault.so   ## damage, full disks, meddlers, counted; SCALE=50 for a release
+	@BIN=$(BIN) BUILD=$(BUILD) tests/figures.sh
 
 lint:                       ## include layering, banned calls
 	@tests/lint.sh
