@@ -89,6 +89,7 @@ bench: $(BIN) tools         ## speed beside this machine's ceilings (40 GB of sc
 	@$(BUILD)/tests/tool_kernels 1; $(BUILD)/tests/tool_kernels $${THREADS:-2}
 	@$(BUILD)/tests/tool_codecs 1; $(BUILD)/tests/tool_codecs $${THREADS:-2}
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_peer.sh
+	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_verify.sh
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_stream.sh
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_quant.sh
 
