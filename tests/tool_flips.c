@@ -2,7 +2,7 @@
  *
  * tool_flips.c - FILE FLIPS OTHERS SEED: damages a sealed GGUF in place, calls the verifier, and puts it back.
  *
- * FLIPS single bits, a quarter of them in the header; OTHERS of longer damage: bursts, sectors of zeros, cuts,
+ * FLIPS single bits, a quarter of them in the header, some in padding; OTHERS of longer damage: bursts, sectors of zeros, cuts,
  * tails, chunks and tensors that change places, edits of the header. Each must be found, and named by
  * the very chunks that differ. The last line is "N passed, N failed". FILE must be the tool's own copy.
  */
@@ -118,10 +118,25 @@ static void damaged(struct bench *b, const char *what, uint64_t from, uint64_t t
 		judge(b, false, what, from, "cannot be put back");
 }
 
+/* A byte between two tensors, or 0 if none was met. */
+static uint64_t in_padding(struct bench *b)
+{
+	for (int tries = 0; tries < 200 && b->g.n_tensors > 1; tries++) {
+		const struct gguf_tensor *t = &b->g.tensors[below(b, b->g.n_tensors - 1)];
+		uint64_t end = t->off + t->bytes;
+
+		if (end < t[1].off)
+			return end + below(b, t[1].off - end);
+	}
+	return 0;
+}
+
 static void flip(struct bench *b)
 {
-	uint64_t at = below(b, below(b, 4) ? b->size : b->g.data_off);
+	uint64_t at = below(b, 16) ? 0 : in_padding(b);
 
+	if (!at)
+		at = below(b, below(b, 4) ? b->size : b->g.data_off);
 	b->now[at] ^= (uint8_t)(1 << below(b, 8));
 	damaged(b, "a flipped bit", at, at + 1);
 }
