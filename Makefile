@@ -60,7 +60,7 @@ $(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS
 $(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-.PHONY: all check coverage coverage-run crash fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
+.PHONY: all check coverage coverage-run crash figures fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
 all: $(BIN)                 ## build the program
 
 $(BUILD)/%.o: %.c Makefile
@@ -96,6 +96,9 @@ PARSER_TESTS := $(patsubst %,$(BUILD)/tests/test_%,archive digest gguf hostile h
 coverage-run: $(BIN) $(TOOLS) $(REPLAYS) $(PARSER_TESTS)
 	@BIN=$(BIN) BUILD=$(BUILD) tests/coverage.sh $(PARSER_TESTS)
 
+figures: $(BIN) $(TOOLS) $(BUILD)/tests/fault.so   ## damage, full disks, meddlers, counted; SCALE=50 for a release
+	@BIN=$(BIN) BUILD=$(BUILD) tests/figures.sh
+
 lint:                       ## include layering, banned calls
 	@tests/lint.sh
 
@@ -118,6 +121,7 @@ bench: $(BIN) tools         ## speed beside this machine's ceilings (40 GB of sc
 	@$(BUILD)/tests/tool_kernels 1; $(BUILD)/tests/tool_kernels $${THREADS:-2}
 	@$(BUILD)/tests/tool_codecs 1; $(BUILD)/tests/tool_codecs $${THREADS:-2}
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_peer.sh
+	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_verify.sh
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_stream.sh
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_quant.sh
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_llama_quantize.sh

@@ -72,6 +72,7 @@ step 'gcc and clang make the same bytes' same_bytes
 step 'one perplexity for compilers, threads, source, result' same_perplexity
 suite 'make check, address and undefined' make -s -j"$jobs" CC=clang SAN=address,undefined check
 suite 'killed and failing runs' make -s crash
+suite 'damage and meddling' make -s figures
 suite 'NEON kernels under qemu' tests/neon.sh
 step 'build with the thread sanitizer' make -s -j"$jobs" SAN=thread all
 step 'no races' races

@@ -5,6 +5,7 @@
  *	CALL	open read pread write pwrite fsync fallocate rename close malloc, or any for all but malloc
  *	K	the K-th such call of the process (from 1)
  *	WHAT	an errno's number (that call fails), the same with "+" (that call and all after it),
+ *		"stop" (SIGSTOP before the call; whoever started it may then do harm and let it go on),
  *		"kill" (SIGKILL before the call), "cut" (the same, and what was not flushed is lost), "short" (reads and writes from then on do a third), "intr"
  *		(every other call is interrupted)
  *
@@ -29,7 +30,7 @@
 enum call { OPEN, READ, PREAD, WRITE, PWRITE, FSYNC, FALLOCATE, RENAME, CLOSE, MMAP, MALLOC, N_CALLS };
 static const char *const names[N_CALLS] = { "open", "read", "pread", "write", "pwrite", "fsync", "fallocate", "rename",
 					    "close", "mmap", "malloc" };
-static struct { int call; long k; int error; bool forever, kill, cut, partial, intr, on; } plan;
+static struct { int call; long k; int error; bool forever, kill, stop, cut, partial, intr, on; } plan;
 static atomic_long counts[N_CALLS], all;
 
 __attribute__((constructor)) static void start(void)
@@ -44,6 +45,7 @@ __attribute__((constructor)) static void start(void)
 		if (strcmp(call, names[i]) == 0)
 			plan.call = i;
 	plan.kill = strcmp(what, "kill") == 0;
+	plan.stop = strcmp(what, "stop") == 0;
 	plan.cut = strcmp(what, "cut") == 0;
 	plan.partial = strcmp(what, "short") == 0;
 	plan.intr = strcmp(what, "intr") == 0;
@@ -95,6 +97,10 @@ static bool fails(enum call c)
 		return false;
 	if (plan.kill)
 		kill(getpid(), SIGKILL);
+	if (plan.stop) {
+		kill(getpid(), SIGSTOP);
+		return false;
+	}
 	if (plan.cut)
 		cut();
 	errno = plan.error;
