@@ -37,7 +37,7 @@ HARDEN  := $(if $(SAN)$(filter debug,$(MODE)),,$(call known,-fstack-clash-protec
 	-ftrivial-auto-var-init=zero|-ftrivial-auto-var-init=zero+$(CLANG_OPT_IN) \
 	-fzero-call-used-regs=used-gpr -fstrict-flex-arrays=3 -fzero-init-padding-bits=all))
 override CFLAGS += $(if $(WERROR),-Werror) -std=c17 -ffp-contract=off -fno-strict-aliasing -fPIE $(WARN) $(HARDEN) \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -DSMALL_CODE,-fstack-protector-strong)
+	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -DSMALL_CODE -DSANITIZED,-fstack-protector-strong)
 override CPPFLAGS += -I. -D_GNU_SOURCE $(if $(SAN)$(filter debug,$(MODE)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3) \
 	$(shell pkg-config --cflags $(PKGS))
 override LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,--as-needed
