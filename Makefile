@@ -59,7 +59,7 @@ $(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS
 $(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-.PHONY: all check crash fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
+.PHONY: all check analyze crash fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
 all: $(BIN)                 ## build the program
 
 $(BUILD)/%.o: %.c Makefile
@@ -90,6 +90,9 @@ crash: $(BIN) $(TOOLS) $(BUILD)/tests/fault.so   ## runs that are killed or whos
 
 lint:                       ## include layering, banned calls
 	@tests/lint.sh
+
+analyze:                    ## static analysis: gcc, clang-tidy, cppcheck (minutes)
+	@tests/analyze.sh
 
 $(FUZZERS): %: %.o $(BUILD)/libingot.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $^ $(LDLIBS) -o $@
