@@ -38,7 +38,7 @@ HARDEN  := $(if $(SAN)$(filter debug coverage,$(MODE)),,$(call known,-fstack-cla
 	-ftrivial-auto-var-init=zero|-ftrivial-auto-var-init=zero+$(CLANG_OPT_IN) \
 	-fzero-call-used-regs=used-gpr -fstrict-flex-arrays=3 -fzero-init-padding-bits=all))
 override CFLAGS += $(if $(WERROR),-Werror) -std=c17 -ffp-contract=off -fno-strict-aliasing -fPIE $(WARN) $(HARDEN) \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -DSMALL_CODE,-fstack-protector-strong)
+	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -DSMALL_CODE -DSANITIZED,-fstack-protector-strong)
 override CPPFLAGS += -I. -D_GNU_SOURCE $(if $(SAN)$(filter debug coverage,$(MODE)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3) \
 	$(shell pkg-config --cflags $(PKGS))
 override LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code,--as-needed
@@ -60,7 +60,7 @@ $(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS
 $(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-.PHONY: all check coverage coverage-run crash figures fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
+.PHONY: all check analyze coverage coverage-run crash figures fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
 all: $(BIN)                 ## build the program
 
 $(BUILD)/%.o: %.c Makefile
@@ -101,6 +101,9 @@ figures: $(BIN) $(TOOLS) $(BUILD)/tests/fault.so   ## damage, full disks, meddle
 
 lint:                       ## include layering, banned calls
 	@tests/lint.sh
+
+analyze:                    ## static analysis: gcc, clang-tidy, cppcheck (minutes)
+	@tests/analyze.sh
 
 $(FUZZERS): %: %.o $(BUILD)/libingot.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $^ $(LDLIBS) -o $@

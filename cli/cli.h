@@ -15,10 +15,11 @@ struct cli {
 	unsigned threads;	/* -t, --threads: default processors online */
 	uint64_t max_memory;	/* --max-memory: default 1 GiB */
 	const char *json;	/* --json FILE, "-" = standard output, or NULL */
-	bool quiet, no_progress, verbose;
+	bool quiet, no_progress, verbose, require_sandbox;
 };
 
-enum opt_kind { OPT_FLAG /* bool */, OPT_STR /* const char * */, OPT_U64 /* uint64_t */,
+/* OPT_STR: text, or a path to read, which the sandbox then allows; OPT_OUT: a path to write; OPT_TEXT: never a path. */
+enum opt_kind { OPT_FLAG /* bool */, OPT_STR, OPT_OUT, OPT_TEXT /* const char * */, OPT_U64 /* uint64_t */,
 		OPT_SIZE /* uint64_t with K, M, G */, OPT_DOUBLE, OPT_LIST /* struct opt_list */ };
 struct opt_list { const char **v; size_t n; };
 struct opt {
@@ -32,6 +33,7 @@ struct opt {
 struct command {
 	const char *name, *args, *summary;
 	int (*run)(const struct command *self, int argc, char **argv);
+	bool edits;		/* its arguments are files that it changes */
 };
 extern const struct command commands[];	/* ends with name NULL */
 
@@ -40,6 +42,10 @@ extern const struct command commands[];	/* ends with name NULL */
  * min_args..max_args allowed. */
 int cli_parse(struct cli *c, const struct command *cmd, const struct opt *opts, int argc, char **argv,
 	      int min_args, int max_args, char ***args, int *n_args);
+/* Confines the process to what options and arguments name: the last thing that cli_parse does. -1 to go on, else an
+ * exit code (already printed). */
+int cli_confine(const struct cli *c, const struct command *cmd, const struct opt *own, const struct opt *common,
+		char **args, int n_args);
 /* "ingot: MESSAGE" (escaped) on standard error; returns the exit code of e. */
 int cli_fail(const struct err *e);
 /* Each line of l as "ingot: LINE" (escaped) on standard error, unless quiet. */

@@ -12,17 +12,17 @@
 static int cmd_help(const struct command *self, int argc, char **argv);
 
 const struct command commands[] = {
-	{ "inspect", "PATH", "what a checkpoint or GGUF is, from its headers alone", cmd_inspect },
-	{ "convert", "SOURCE -o OUT.gguf", "turn a checkpoint into one sealed GGUF", cmd_convert },
-	{ "quantize", "IN.gguf -o OUT.gguf", "give a GGUF of any architecture other types, and a seal", cmd_quantize },
-	{ "verify", "PATH", "check the digests of a source, or the seal of a GGUF", cmd_verify },
-	{ "sign", "FILE.gguf --key KEY.pem", "sign a sealed GGUF in place", cmd_sign },
-	{ "perplexity", "MODEL -f TEXT", "run a checkpoint or GGUF over a text", cmd_perplexity },
-	{ "calibrate", "MODEL -f TEXT -o OUT.gguf", "importance of weights for quantizing, from a text", cmd_calibrate },
-	{ "run", "MODEL -p PROMPT", "generate text with a checkpoint or GGUF", cmd_run },
-	{ "compare", "A B", "how far the values of two models are apart, tensor by tensor", cmd_compare },
-	{ "help", "[COMMAND]", "this list, or one command's options", cmd_help },
-	{ NULL, NULL, NULL, NULL },
+	{ "inspect", "PATH", "what a checkpoint or GGUF is, from its headers alone", cmd_inspect, false },
+	{ "convert", "SOURCE -o OUT.gguf", "turn a checkpoint into one sealed GGUF", cmd_convert, false },
+	{ "quantize", "IN.gguf -o OUT.gguf", "give a GGUF of any architecture other types, and a seal", cmd_quantize, false },
+	{ "verify", "PATH", "check the digests of a source, or the seal of a GGUF", cmd_verify, false },
+	{ "sign", "FILE.gguf --key KEY.pem", "sign a sealed GGUF in place", cmd_sign, true },
+	{ "perplexity", "MODEL -f TEXT", "run a checkpoint or GGUF over a text", cmd_perplexity, false },
+	{ "calibrate", "MODEL -f TEXT -o OUT.gguf", "importance of weights for quantizing, from a text", cmd_calibrate, false },
+	{ "run", "MODEL -p PROMPT", "generate text with a checkpoint or GGUF", cmd_run, false },
+	{ "compare", "A B", "how far the values of two models are apart, tensor by tensor", cmd_compare, false },
+	{ "help", "[COMMAND]", "this list, or one command's options", cmd_help, false },
+	{ NULL, NULL, NULL, NULL, false },
 };
 
 volatile int stop_signal;

@@ -234,17 +234,17 @@ struct request {
 	const char *recipe, *type_file, *effort, *imatrix, *report, *part;
 };
 #define REQUEST_OPTIONS(q)                                                                              \
-	{ "output", 'o', OPT_STR, &(q).o.out, "OUT.gguf", "the file to make" },                          \
+	{ "output", 'o', OPT_OUT, &(q).o.out, "OUT.gguf", "the file to make" },                          \
 	{ "tensor-type", 0, OPT_LIST, &(q).types, "REGEX=TYPE", "a type for some tensors; may be repeated" }, \
 	{ "tensor-type-file", 0, OPT_STR, &(q).type_file, "FILE", "such lines from a file" },            \
 	{ "imatrix", 0, OPT_STR, &(q).imatrix, "FILE", "how much columns matter: of `ingot calibrate` or llama.cpp" }, \
 	{ "effort", 0, OPT_STR, &(q).effort, "fast|best", "of the search for the least error (default fast)" }, \
-	{ "name", 0, OPT_STR, &(q).o.name, "TEXT", "general.name in the metadata" },                     \
+	{ "name", 0, OPT_TEXT, &(q).o.name, "TEXT", "general.name in the metadata" },                     \
 	{ "digests", 0, OPT_STR, &(q).o.digests, "FILE", "expected digests in sha256sum form" },         \
-	{ "report", 0, OPT_STR, &(q).report, "FILE", "how far each tensor moved: TSV, or JSON if FILE ends in .json" }, \
+	{ "report", 0, OPT_OUT, &(q).report, "FILE", "how far each tensor moved: TSV, or JSON if FILE ends in .json" }, \
 	{ "sums", 0, OPT_FLAG, &(q).o.sums, NULL, "also write OUT.gguf.SHA256SUMS (one more read)" },    \
 	{ "target-size", 0, OPT_SIZE, &(q).o.target_size, "SIZE", "choose types so that OUT.gguf has at most SIZE" }, \
-	{ "write-recipe", 0, OPT_STR, &(q).o.write_recipe, "FILE", "the recipe that is used, for --recipe" }, \
+	{ "write-recipe", 0, OPT_OUT, &(q).o.write_recipe, "FILE", "the recipe that is used, for --recipe" }, \
 	{ "dry-run", 0, OPT_FLAG, &(q).o.dry_run, NULL, "print the plan with expected errors, and stop" }, \
 	{ "force", 0, OPT_FLAG, &(q).o.force, NULL, "replace an existing OUT.gguf when the new one is complete" }, \
 	{ "resume", 0, OPT_FLAG, &(q).o.resume, NULL, "go on with what a run left that was stopped or killed" }, \

@@ -75,7 +75,7 @@ static enum status read_groups(const struct view *v, float *out, bool *reached, 
 	float *part = mem_new((size_t)v->cols, sizeof *part, "an importance matrix", e);
 	double *sum = mem_new((size_t)v->cols, sizeof *sum, "an importance matrix", e);
 	bool some;
-	enum status st = part && sum ? OK : e->status;
+	enum status st = part && sum ? OK : ERR_NOMEM;
 
 	*reached = false;
 	for (uint64_t g = 0; g < v->groups && st == OK; g++) {
@@ -96,7 +96,7 @@ static enum status read_groups(const struct view *v, float *out, bool *reached, 
 static enum status mean_of_others(const struct view *v, float *out, struct err *e)
 {
 	double *sum = mem_new((size_t)v->cols, sizeof *sum, "an importance matrix", e), n = 0;
-	enum status st = sum ? OK : e->status;
+	enum status st = sum ? OK : ERR_NOMEM;
 	bool reached, some = false;
 
 	for (uint64_t i = 0; i < v->n_matrices && v->groups == 1 && st == OK; i++) {
@@ -136,7 +136,7 @@ static enum status stand_in(const struct view *v, float *out, struct err *e)
 
 	if (!mean) {
 		mean = mem_new((size_t)v->cols, sizeof *mean, "an importance matrix", e);
-		st = mean ? mean_of_others(v, mean, e) : e->status;
+		st = mean ? mean_of_others(v, mean, e) : ERR_NOMEM;
 		if (st != OK) {
 			free(mean);
 			return st;

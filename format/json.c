@@ -454,6 +454,7 @@ bool json_key(struct json *j, struct str *key)
 	bool fresh;
 	size_t at;
 
+	*key = (struct str){ 0 };
 	if (!next_member(j, true))
 		return false;
 	if (next_byte(j) != '"')
@@ -504,7 +505,7 @@ static void number_done(struct json *j, const struct number *n)
 
 bool json_u64(struct json *j, uint64_t *v)
 {
-	struct number n;
+	struct number n = { 0 };
 
 	*v = 0;
 	if (!number(j, &n))
@@ -519,8 +520,8 @@ bool json_u64(struct json *j, uint64_t *v)
 
 bool json_i64(struct json *j, int64_t *v)
 {
-	struct number n;
-	uint64_t u;
+	struct number n = { 0 };
+	uint64_t u = 0;
 
 	*v = 0;
 	if (!number(j, &n) || !whole_value(j, &n, &u))
@@ -536,7 +537,7 @@ bool json_i64(struct json *j, int64_t *v)
 
 bool json_double(struct json *j, double *v)
 {
-	struct number n;
+	struct number n = { 0 };
 
 	*v = 0;
 	if (!number(j, &n))
@@ -581,7 +582,7 @@ bool json_null(struct json *j)
 /* A number of few digits and no exponent is finite, so its value is not worked out. */
 static void skip_number(struct json *j)
 {
-	struct number n;
+	struct number n = { 0 };
 	double d;
 
 	if (!number(j, &n))

@@ -525,7 +525,7 @@ int cmd_perplexity(const struct command *self, int argc, char **argv)
 		{ "activations", 0, OPT_STR, &t.activations, "KIND",
 		  "f32 (default), or official: rounded as in DeepSeek's inference code" },
 		{ "token-ids", 0, OPT_STR, &t.text.ids_path, "FILE", "white-space separated token ids in place of a text" },
-		{ "logprobs", 0, OPT_STR, &t.logprobs_path, "FILE",
+		{ "logprobs", 0, OPT_OUT, &t.logprobs_path, "FILE",
 		  "write a line per scored token: index, id, log probability, most likely id" },
 		{ NULL, 0, OPT_FLAG, NULL, NULL, NULL },
 	};

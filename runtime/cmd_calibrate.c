@@ -365,7 +365,7 @@ int cmd_calibrate(const struct command *self, int argc, char **argv)
 	struct task t = { .m = MODEL_NONE, .m_mtp = MODEL_NONE, .writer = IMATRIX_WRITER_NONE,
 			  .collector = COLLECTOR_NONE, .n_ctx = 512 };
 	const struct opt opts[] = {
-		{ "output", 'o', OPT_STR, &t.out_path, "OUT.gguf", "the importance matrix to write" },
+		{ "output", 'o', OPT_OUT, &t.out_path, "OUT.gguf", "the importance matrix to write" },
 		{ "file", 'f', OPT_STR, &t.text.path, "TEXT", "the text, UTF-8, plain or packed (FILE:MEMBER names one)" },
 		{ "token-ids", 0, OPT_STR, &t.text.ids_path, "FILE", "white-space separated token ids in place of a text" },
 		{ "ctx-size", 'c', OPT_U64, &t.n_ctx, "N", "tokens of a chunk (512)" },

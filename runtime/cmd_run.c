@@ -543,12 +543,12 @@ int cmd_run(const struct command *self, int argc, char **argv)
 	struct task t = { .m = MODEL_NONE, .activations = "f32", .top_p = 1, .seed = DEFAULT_SEED,
 			  .v = { .eos = TOKEN_NONE } };
 	const struct opt opts[] = {
-		{ "prompt", 'p', OPT_STR, &t.prompt, "TEXT", "the prompt" },
+		{ "prompt", 'p', OPT_TEXT, &t.prompt, "TEXT", "the prompt" },
 		{ "file", 'f', OPT_STR, &t.prompt_path, "FILE", "the prompt from a file (- is standard input)" },
 		{ "token-ids", 0, OPT_STR, &t.ids_path, "FILE", "the prompt as white-space separated token ids, as they are" },
 		{ "predict", 'n', OPT_U64, &t.n_new, "N", "new tokens at most (256, or what the context leaves)" },
 		{ "think", 0, OPT_STR, &t.think, "MODE", "none (default), low, high or max" },
-		{ "system", 0, OPT_STR, &t.system, "TEXT", "a system text before the prompt" },
+		{ "system", 0, OPT_TEXT, &t.system, "TEXT", "a system text before the prompt" },
 		{ "effort", 0, OPT_STR, &t.effort, "RELEASE",
 		  "how high and max are asked for: preview or 0731 (default: as the model's files say)" },
 		{ "raw", 0, OPT_FLAG, &t.raw, NULL, "no chat encoding: continue the text" },

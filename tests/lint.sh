@@ -17,8 +17,10 @@ allow runtime quantize format
 lib=$(ls format/*.c quantize/*.c convert/*.c verify/*.c runtime/*.c | grep -v '/cmd')
 report "$(grep -nE '(^|[^_a-z])(exit|abort|printf|puts|perror|assert|err|warn)[[:space:]]*\(' $lib)" \
 	'the library never prints, exits or asserts'
-report "$(grep -nE '(^|[^_a-z])(strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|gets|alloca|system|popen|tmpnam|strncpy)[[:space:]]*\(' \
+report "$(grep -nE '(^|[^_a-z])(strcpy|strcat|sprintf|vsprintf|strtok|atoi|atol|atoll|atof|gets|alloca|system|popen|tmpnam|tempnam|mktemp|strncpy)[[:space:]]*\(' \
 	*/*.c */*.h)" 'a call that is not used here'
+report "$(grep -nE '(^|[^_a-z])(strncat|stpcpy|v?f?scanf|execl?[vp]*e?|fork|dlopen|socket|connect|strtol|strtoul)[[:space:]]*\(' $lib)" \
+	'a call that the library does without'
 one() {
 	report "$(grep -lE "#include <$1" */*.c */*.h | grep -vE "^($2)\$")" "only $2 may include <$1>"
 }

@@ -108,7 +108,7 @@ int cmd_sign(const struct command *self, int argc, char **argv)
 	struct sign s = { 0 };
 	const struct opt opts[] = {
 		{ "key", 0, OPT_STR, &s.key, "KEY.pem", "private key: ECDSA P-256 or Ed25519; - reads it from standard input" },
-		{ "oms", 0, OPT_STR, &s.oms, "FILE.sig", "also write an OpenSSF Model Signing bundle (reads the file twice)" },
+		{ "oms", 0, OPT_OUT, &s.oms, "FILE.sig", "also write an OpenSSF Model Signing bundle (reads the file twice)" },
 		{ "sums", 0, OPT_FLAG, &s.sums, NULL, "also write FILE.gguf.SHA256SUMS (reads the file twice)" },
 		{ "force", 0, OPT_FLAG, &s.force, NULL, "replace another key's signature, or an existing bundle" },
 		{ NULL, 0, OPT_FLAG, NULL, NULL, NULL },
