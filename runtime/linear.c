@@ -214,7 +214,7 @@ static void pack_task(void *ctx, unsigned thread, unsigned n_threads)
 
 /* ---- which tokens, which tiles ---- */
 
-enum { PACKED_FLOATS = 2 << 20, FEWEST_PACKED = 6 * TILE_TOKENS, TILES_A_THREAD = 16 };
+enum { PACKED_FLOATS = 2 << 20, FEWEST_PACKED = 6 * TILE_TOKENS, TILES_A_THREAD = 16, RUNS_A_THREAD = 2 };
 
 size_t linear_most_tokens(size_t cols)
 {
@@ -232,14 +232,22 @@ static bool wants_packed(const struct job *j, const struct linear *l)
 	return !j->g->official && product_packs(kernels(), type, (size_t)l->n_rows, l->n);
 }
 
-/* Small enough that no thread waits long for another's last one. */
-static size_t rows_of_tile(const struct job *j)
+/* Small enough that no thread waits long for another's last one. Rows in memory by few tokens are read at the
+ * speed of memory, which likes long runs: two a thread. */
+static size_t rows_of_tile(const struct job *j, bool packs)
 {
-	size_t most = product_rows((size_t)j->l->w->cols), n = 0;
+	size_t most = product_rows((size_t)j->l->w->cols), n = 0, tiles = TILES_A_THREAD;
+	bool held = !packs && !j->g->official;
 
-	for (size_t i = 0; i < j->n_l; i++)
+	for (size_t i = 0; i < j->n_l; i++) {
 		n += (size_t)j->l[i].n_rows;
-	n = n / j->g->pool->n / TILES_A_THREAD / TILE_ROWS * TILE_ROWS;
+		held &= j->l[i].w->held.rows.bytes != NULL;
+	}
+	if (held) {
+		most = n;
+		tiles = RUNS_A_THREAD;
+	}
+	n = n / j->g->pool->n / tiles / TILE_ROWS * TILE_ROWS;
 	return n < TILE_ROWS ? TILE_ROWS : n < most ? n : most;
 }
 
@@ -277,12 +285,12 @@ static enum status run_tokens(struct job *j, struct err *e)
 	bool packs = false;
 	enum status st;
 
-	j->step = rows_of_tile(j);
 	j->n_passes = 1;
 	for (size_t i = 0; i < j->n_l; i++) {
 		j->packed[i] = NULL;
 		packs |= wants_packed(j, &j->l[i]);
 	}
+	j->step = rows_of_tile(j, packs);
 	if (packs) {
 		j->n_passes = (j->l->n + most - 1) / most;	/* 1 if tokens differ */
 		TRY(place_packed(j, e));

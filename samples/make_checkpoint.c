@@ -239,16 +239,16 @@ static enum status set_value(struct options *o, const char *name, const char *v,
 
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0] && !known; i++)
 		if ((known = strcmp(numbers[i].name, name) == 0))
-			good = parse_u32(v, 1 << 20, (uint32_t *)((char *)o + numbers[i].at));
+			good = parse_u32(v, 1 << 20, (void *)((char *)o + numbers[i].at));
 	for (size_t i = 0; i < sizeof reals / sizeof reals[0] && !known; i++)
 		if ((known = strcmp(reals[i].name, name) == 0)) {
-			double *d = (double *)((char *)o + reals[i].at);
+			double *d = (void *)((char *)o + reals[i].at);
 			*d = strtod(v, &end);
 			good = end != v && !*end && *d > 0 && *d < 4;
 		}
 	for (size_t i = 0; i < sizeof strings / sizeof strings[0] && !known; i++)
 		if ((known = strcmp(strings[i].name, name) == 0)) {
-			*(const char **)((char *)o + strings[i].at) = v;
+			*(const char **)(void *)((char *)o + strings[i].at) = v;
 			good = *v != 0;
 		}
 	if (!known)

@@ -8,13 +8,14 @@
 #include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "verify/deep.h"
 #include "verify/derive.h"
 
 /* What is to be shown. */
 struct wish {
 	const char *digests, *key, *oms, *source, *imatrix;
 	uint64_t sample;
-	bool strict, header;
+	bool strict, header, deep;
 	struct key public;
 };
 
@@ -41,7 +42,9 @@ static enum status check_wish(const struct wish *w, const char *path, struct err
 		return err_set(e, ERR_USAGE, "--source: only for a GGUF, with its seal");
 	if (w->header && (dir || w->oms))
 		return err_set(e, ERR_USAGE, "--header: only of a GGUF's own seal and signature");
-	if ((w->digests || w->strict) && (!dir || w->oms))
+	if (w->deep && (dir || w->oms || w->header))
+		return err_set(e, ERR_USAGE, "--deep: only for a GGUF, with its tensors");
+	if ((w->digests || (w->strict && !w->deep)) && (!dir || w->oms))
 		return err_set(e, ERR_USAGE, "%s: only for a source directory%s", w->digests ? "--digests" : "--strict",
 			       w->oms ? " without --oms" : "");
 	return OK;
@@ -209,12 +212,55 @@ static enum status run_derive(struct cli *c, const struct sealed_report *r, cons
 	return st;
 }
 
+static void lines_of(struct cli *c, const struct log *l, const char *kind, cJSON *list)
+{
+	for (const char *at = l->text; at && *at; at += strcspn(at, "\n") + 1) {
+		const char *line = cli_esc((struct str){ at, strcspn(at, "\n") });
+
+		fprintf(cli_out(c), "%s: %s\n", kind, line);
+		cJSON_AddItemToArray(list, cJSON_CreateString(line));
+	}
+	if (l->n_dropped)
+		fprintf(cli_out(c), "%s: and %zu more\n", kind, l->n_dropped);
+}
+
+/* Looks at the values; the line says of how many. */
+static enum status run_deep(struct cli *c, const struct gguf *g, const struct file *f, const struct wish *w,
+			    const struct verify_options *o, char line[300], cJSON *doc, struct err *e)
+{
+	struct verify_options own = *o;
+	struct deep_report r;
+	struct progress p;
+	enum status st;
+
+	progress_begin(&p, c, "values", f->id.size);
+	own.progress = show;
+	own.arg = &p;
+	st = verify_deep(&r, g, f, &own, e);
+	progress_end(&p);
+	if (st == OK && w->strict && r.odd.n_lines)
+		st = err_set(e, ERR_MISMATCH, "%s: %zu things are odd, each listed as ODD; without --strict they are let pass",
+			     f->path, r.odd.n_lines + r.odd.n_dropped);
+	lines_of(c, &r.bad, "BAD", cJSON_AddArrayToObject(doc, "bad"));
+	lines_of(c, &r.odd, "ODD", cJSON_AddArrayToObject(doc, "odd"));
+	if (r.template_sha256[0])
+		fprintf(cli_out(c), "chat template: %llu bytes, SHA-256 %s\n", (unsigned long long)r.template_bytes,
+			r.template_sha256);
+	cJSON_AddStringToObject(doc, "values", st == OK ? "SOUND" : st == ERR_MISMATCH ? "BAD" : "NOT SHOWN");
+	cJSON_AddStringToObject(doc, "chat_template_sha256", r.template_sha256);
+	snprintf(line, 300, "; values of %llu tensors (%llu bytes), %llu tokens%s %s", (unsigned long long)r.n_tensors,
+		 (unsigned long long)r.bytes, (unsigned long long)r.n_tokens, r.model ? " and the hyper-parameters" : "",
+		 st == OK ? "are sound" : st == ERR_MISMATCH ? "are NOT sound" : "were looked at, not all");
+	deep_report_close(&r);
+	return st;
+}
+
 /* What was asked for beyond the seal, and the closing line. */
 static enum status conclude(struct cli *c, const struct sealed_report *r, const struct file *f, const struct wish *w,
 			    const struct verify_options *o, cJSON *doc, struct log *notes, struct err *e)
 {
 	const char *path = f->path;
-	char derived[300] = "";
+	char derived[300] = "", values[300] = "";
 	bool whole = !w->header;
 	enum status st = w->key ? verify_signature(r, &w->public, path, e) : OK;
 
@@ -225,6 +271,15 @@ static enum status conclude(struct cli *c, const struct sealed_report *r, const 
 	if (w->source && st == OK)
 		st = run_derive(c, r, f, w, o, derived, doc, notes, e);
 	made = w->source && st == OK;
+	if (w->deep && (st == OK || st == ERR_MISMATCH || st == ERR_NO_DIGEST)) {
+		struct err own;
+		enum status deep = run_deep(c, &r->gguf, f, w, o, values, doc, &own);
+
+		if (deep != OK && st == OK) {
+			*e = own;
+			st = deep;
+		}
+	}
 	const char *left = w->key ? "" : r->signature_present ? "its signature (give --key PUB.pem), "
 							       : "authenticity (it is not signed), ";
 
@@ -239,9 +294,35 @@ static enum status conclude(struct cli *c, const struct sealed_report *r, const 
 	if (signed_by)
 		fprintf(cli_out(c), ", signed by the key you named, %s (SHA-256 %s)", w->public.kind,
 			w->public.fingerprint);
-	fprintf(cli_out(c), "%s; not looked at: %s%s%s%svalues\n", derived, whole ? "" : "the tensors' bytes, ",
-		w->key && !signed_by ? "who signed it, " : "", left,
-		!derived[0] ? "derivation from a source, " : w->sample ? "the other matrices and the shards' digests, " : "");
+	char rest[300];	/* ends with ", " */
+
+	snprintf(rest, sizeof rest, "%s%s%s%s%s", whole ? "" : "the tensors' bytes, ",
+		 w->key && !signed_by ? "who signed it, " : "", left, !derived[0] ? "derivation from a source, "
+		 : w->sample ? "the other matrices and the shards' digests, " : "",
+		 values[0] ? "" : "values, ");
+	fprintf(cli_out(c), "%s%s", derived, values);
+	if (rest[0])
+		fprintf(cli_out(c), "; not looked at: %.*s", (int)strlen(rest) - 2, rest);
+	fputc('\n', cli_out(c));
+	return st;
+}
+
+/* The values of a file that is damaged, or has no seal: its own error stays unless values are bad. */
+static enum status deep_only(struct cli *c, const struct sealed_report *r, const struct file *f, const struct wish *w,
+			     const struct verify_options *o, cJSON **doc, enum status sealed, struct err *e)
+{
+	char values[300] = "";
+	struct err own;
+	enum status st;
+
+	if (!*doc)
+		*doc = sealed_json(r, f->path, sealed);
+	st = run_deep(c, &r->gguf, f, w, o, values, *doc, &own);
+	fprintf(cli_out(c), "%s%s; not looked at: authenticity, derivation from a source\n",
+		sealed == ERR_MISMATCH ? "NOT INTACT" : "NO SEAL: whether bytes changed cannot be told", values);
+	if (st == OK || sealed == ERR_MISMATCH)
+		return sealed;
+	*e = own;
 	return st;
 }
 
@@ -264,9 +345,10 @@ static enum status run_sealed(struct cli *c, const char *path, const struct wish
 	print_damage(c, &r);
 	if (r.sealed)
 		*doc = sealed_json(&r, path, st);
-	if (st == OK) {
+	if (st == OK)
 		st = conclude(c, &r, &f, w, o, *doc, notes, e);
-	}
+	else if (w->deep && (st == ERR_MISMATCH || st == ERR_NO_DIGEST))
+		st = deep_only(c, &r, &f, w, o, doc, st, e);
 	sealed_report_close(&r);
 	file_close(&f);
 	return st;
@@ -307,12 +389,13 @@ int cmd_verify(const struct command *self, int argc, char **argv)
 	struct wish w = { 0 };
 	const struct opt opts[] = {
 		{ "digests", 0, OPT_STR, &w.digests, "FILE", "digests in sha256sum form, for a source" },
-		{ "strict", 0, OPT_FLAG, &w.strict, NULL, "list files that nothing vouches for, and fail on them" },
+		{ "strict", 0, OPT_FLAG, &w.strict, NULL, "list files without a record, and fail on them; or on what is ODD" },
 		{ "key", 0, OPT_STR, &w.key, "PUB.pem", "also check the signature: by this public key" },
 		{ "oms", 0, OPT_STR, &w.oms, "FILE.sig", "with --key: check against an OpenSSF Model Signing bundle" },
 		{ "source", 0, OPT_STR, &w.source, "SOURCE", "also make the file's contents again from this checkpoint" },
 		{ "sample", 0, OPT_U64, &w.sample, "N", "with --source: N matrices only, and no digests of shards" },
 		{ "imatrix", 0, OPT_STR, &w.imatrix, "FILE", "with --source: the importance matrix that was used" },
+		{ "deep", 0, OPT_FLAG, &w.deep, NULL, "of a GGUF: also every value, expert and token id, and key" },
 		{ "header", 0, OPT_FLAG, &w.header, NULL, "of a GGUF: the header alone, not the tensors" },
 		{ NULL, 0, OPT_FLAG, NULL, NULL, NULL },
 	};

@@ -2,7 +2,7 @@
  *
  * verify.h - is this file, or this source, what it says it is?
  *
- * Stands on format alone (derive.h on quantize too): a verifier that shared the writer's code would share
+ * Stands on format alone (derive.h and deep.h on quantize too): a verifier that shared the writer's code would share
  * its bugs. Reads
  * through one descriptor a file, and says what it did not look at.
  */

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * deep.c - all that is looked at in a GGUF's values, and the verdict.
+ */
+#include "verify/deep.h"
+
+static enum status verdict(const struct deep_report *r, const char *path, struct err *e)
+{
+	uint64_t n = r->bad.n_lines + r->bad.n_dropped;
+
+	if (n)
+		return err_set(e, ERR_MISMATCH, "%s: %llu values or keys are not what a sound file has, each listed as BAD; "
+			       "do not run it, and take it from another source or convert it again", path,
+			       (unsigned long long)n);
+	if (r->n_unread)
+		return err_set(e, ERR_UNSUPPORTED, "%s: the values of %llu tensors were not looked at: their types cannot be "
+			       "read here (`ingot inspect --tensors` lists them)", path, (unsigned long long)r->n_unread);
+	return OK;
+}
+
+enum status verify_deep(struct deep_report *r, const struct gguf *g, const struct file *f,
+			const struct verify_options *o, struct err *e)
+{
+	enum status st;
+
+	*r = (struct deep_report){ .model = deep_is_model(g) };
+	TRY(deep_tokens(r, g, f->path, e));
+	TRY(deep_model(r, g, f->path, e));
+	TRY(deep_values(r, g, f, o, e));
+	TRY(file_unchanged(f, e));
+	st = verdict(r, f->path, e);
+out:
+	return st;
+}
+
+void deep_report_close(struct deep_report *r)
+{
+	log_close(&r->bad);
+	log_close(&r->odd);
+	*r = (struct deep_report){ 0 };
+}
