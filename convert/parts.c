@@ -89,23 +89,39 @@ bool parts_exist(const char *out)
 	return is_there(out, ".parts");
 }
 
+/* The number from 1 to PARTS_MOST that *p is at, without leading zeros, and on behind it; 0: there is none. */
+static unsigned small_number(const char **p)
+{
+	unsigned n = 0;
+
+	for (; **p >= '0' + (n == 0) && **p <= '9' && n <= PARTS_MOST; ++*p)
+		n = 10 * n + (unsigned)(**p - '0');
+	return n <= PARTS_MOST ? n : 0;
+}
+
 enum status parts_parse(const char *text, unsigned *k, unsigned *n, struct err *e)
 {
-	char *end = NULL;
-	bool good = *text >= '1' && *text <= '9';
-	unsigned long a = good ? strtoul(text, &end, 10) : 0, b = 0;
+	const char *p = text;
+	unsigned a = small_number(&p), b = a && *p++ == '/' ? small_number(&p) : 0;
 
-	good = good && *end == '/' && end[1] >= '1' && end[1] <= '9';
-	b = good ? strtoul(end + 1, &end, 10) : 0;
-	if (!good || *end || b > PARTS_MOST || a > b)
+	if (b == 0 || *p || a > b)
 		return err_set(e, ERR_USAGE, "--part %s: which part of how many? give K/N, 1/8 to 8/8 for eight parts (at most %d)",
 			       text, PARTS_MOST);
-	*k = (unsigned)a;
-	*n = (unsigned)b;
+	*k = a;
+	*n = b;
 	return OK;
 }
 
 /* ---- the record --------------------------------------------------------------------------*/
+
+/* 0: not a record */
+static unsigned recorded_number(const char *text)
+{
+	static const char before[] = "ingot parts 1\nparts ";
+	const char *p = strncmp(text, before, sizeof before - 1) == 0 ? text + sizeof before - 1 : "";
+
+	return small_number(&p);
+}
 
 static void print_record(char text[RECORD_LIMIT], unsigned n, const uint8_t plan[SHA256_BYTES])
 {
@@ -121,15 +137,13 @@ enum status parts_count(const char *out, const uint8_t plan[SHA256_BYTES], unsig
 	char *path = beside(out, ".parts", e), *text = NULL, want[RECORD_LIMIT];
 	struct file f = FILE_NONE;
 	size_t length;
-	unsigned long number;
 	enum status st = path ? OK : e->status;
 
 	*n = 0;
 	TRY(st);
 	TRY(file_open(&f, AT_FDCWD, path, false, path, e));
 	TRY(file_slurp(&f, RECORD_LIMIT, &text, &length, e));
-	number = strlen(text) > 20 ? strtoul(text + 20, NULL, 10) : 0;	/* after "ingot parts 1\nparts " */
-	*n = number <= PARTS_MOST ? (unsigned)number : 0;
+	*n = recorded_number(text);
 	print_record(want, *n, plan);
 	if (*n == 0 || strcmp(text, want) != 0)
 		st = err_set(e, ERR_USAGE, "%s: parts of another conversion were begun here (other options, another source or "
@@ -325,16 +339,16 @@ void parts_who(const char *out, struct err *e)
 	char *path = beside(out, ".parts", &ignored), *text = NULL, owner[200];
 	struct file f = FILE_NONE;
 	size_t length;
-	unsigned long n = 0;
+	unsigned n = 0;
 
 	if (path && file_open(&f, AT_FDCWD, path, false, path, &ignored) == OK &&
-	    file_slurp(&f, RECORD_LIMIT, &text, &length, &ignored) == OK && length > 20)
-		n = strtoul(text + 20, NULL, 10);
-	for (unsigned k = 1; k <= n && n <= PARTS_MOST && e->status == ERR_BUSY; k++) {
-		char *name = parts_name(out, k, (unsigned)n, &ignored), *lock = name ? beside(name, ".lock", &ignored) : NULL;
+	    file_slurp(&f, RECORD_LIMIT, &text, &length, &ignored) == OK)
+		n = recorded_number(text);
+	for (unsigned k = 1; k <= n && e->status == ERR_BUSY; k++) {
+		char *name = parts_name(out, k, n, &ignored), *lock = name ? beside(name, ".lock", &ignored) : NULL;
 
 		if (lock && lock_is_held(lock, owner))
-			err_set(e, ERR_BUSY, "%s: part %u/%lu is running (%s); wait for it", out, k, n, owner);
+			err_set(e, ERR_BUSY, "%s: part %u/%u is running (%s); wait for it", out, k, n, owner);
 		free(name);
 		free(lock);
 		if (strcmp(first.msg, e->msg) != 0)
