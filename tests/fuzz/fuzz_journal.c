@@ -9,7 +9,7 @@
  * rest is the file's records as they stand, or their contents, to which the checksums are put here; the
  * outputs are files of zeros. Whatever is claimed, what still counts was read back and has its digest. */
 
-static char dir[64], base[96], journal_path[128];
+static char dir[64], base[96], forged[128];
 static struct checkpoint ckpt;
 static struct arch arch;
 static struct vocab vocab;
@@ -19,7 +19,7 @@ static struct log notes;
 
 static void clean(void)
 {
-	unlink(journal_path);
+	unlink(forged);
 	rmdir(dir);
 }
 
@@ -46,7 +46,7 @@ static bool prepare(struct plan *p, struct err *e)
 	fuzz_dir(dir);
 	atexit(clean);
 	snprintf(base, sizeof base, "%s/out", dir);
-	snprintf(journal_path, sizeof journal_path, "%s.journal", base);
+	snprintf(forged, sizeof forged, "%s.journal", base);
 	for (size_t i = 0; ok && i < p->n_outputs; i++) {
 		outputs[i] = OUTPUT_NONE;
 		outputs[i].kept = true;
@@ -79,7 +79,7 @@ static size_t records(const uint8_t *in, size_t n, uint8_t *out, size_t cap)
 static void write_journal(const uint8_t *sha256, const uint8_t *data, size_t n)
 {
 	static uint8_t text[1 << 20];
-	FILE *f = fopen(journal_path, "wb");
+	FILE *f = fopen(forged, "wb");
 
 	memcpy(text, JOURNAL_MAGIC, 8);
 	memcpy(text + 8, sha256, SHA256_BYTES);
@@ -102,6 +102,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	uint8_t sha256[4096];
 	struct journal *j = NULL;
 	struct claims claims = { 0 };
+	const struct pipeline_options run = { .threads = 1 };
 	struct aux *aux = NULL;
 	struct err e = { 0 };
 
@@ -114,7 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		abort();
 	write_journal(j->plan_sha256, data, n);
 	if (journal_find_sealed(j, &p, paths, &claims, &e) == OK &&
-	    journal_resume(j, &p, outputs, sha256, 1, &claims, &notes, &e) == OK &&
+	    journal_resume(j, &p, outputs, sha256, &run, &claims, &notes, &e) == OK &&
 	    (claims.n_shards > ckpt.n_shards || claims.n_chunks > p.out[0].n_chunks + p.out[1].n_chunks))
 		abort();
 	claims_close(&claims);
