@@ -129,12 +129,22 @@ bench: $(BIN) tools         ## speed beside this machine's ceilings (40 GB of sc
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_quant.sh
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench_llama_quantize.sh
 
-install: $(BIN)             ## DESTDIR and PREFIX honoured
-	install -d $(DESTDIR)$(PREFIX)/bin
+SHARE   := $(DESTDIR)$(PREFIX)/share
+COMMANDS = $(shell $(BIN) help --names)
+install: $(BIN)             ## DESTDIR and PREFIX honoured: program, manual pages, completions
+	install -d $(DESTDIR)$(PREFIX)/bin $(SHARE)/man/man1 $(SHARE)/bash-completion/completions \
+		$(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
 	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/
+	$(BIN) help --man >$(SHARE)/man/man1/ingot.1
+	for c in $(COMMANDS); do $(BIN) help --man $$c >$(SHARE)/man/man1/ingot-$$c.1 || exit 1; done
+	$(BIN) help --bash >$(SHARE)/bash-completion/completions/ingot
+	$(BIN) help --zsh >$(SHARE)/zsh/site-functions/_ingot
+	$(BIN) help --fish >$(SHARE)/fish/vendor_completions.d/ingot.fish
 
 uninstall:                  ## remove what install put
-	rm -f $(DESTDIR)$(PREFIX)/bin/ingot
+	rm -f $(DESTDIR)$(PREFIX)/bin/ingot $(SHARE)/man/man1/ingot.1 $(SHARE)/man/man1/ingot-*.1 \
+		$(SHARE)/bash-completion/completions/ingot $(SHARE)/zsh/site-functions/_ingot \
+		$(SHARE)/fish/vendor_completions.d/ingot.fish
 
 clean:                      ## remove build/
 	rm -rf build

@@ -34,8 +34,17 @@ struct command {
 	const char *name, *args, *summary;
 	int (*run)(const struct command *self, int argc, char **argv);
 	bool edits;		/* its arguments are files that it changes */
+	const char *about;	/* a paragraph or more, for its manual page; blank lines between them */
 };
 extern const struct command commands[];	/* ends with name NULL */
+
+/* ---- manual.c: the same tables as manual pages and completions -------------------------------*/
+enum help_form { HELP_TEXT, HELP_MAN, HELP_BASH, HELP_ZSH, HELP_FISH };
+extern enum help_form help_form;	/* what --help prints; set by `ingot help` alone */
+/* One command in that form, which is not HELP_TEXT. own, common: tables of options; own may be NULL. */
+void manual_command(const struct command *cmd, const struct opt *own, const struct opt *common);
+/* ingot(1); or the completion of help_form, for which each command's --help is called between. */
+void manual_program(int (*help_of)(const struct command *c));
 
 /* Options and arguments in any order, "--" ends options. Returns -1 to go on, else an exit code
  * (--help: 0, usage errors: 2, both already printed). args points into argv, *n_args of them,

@@ -12,17 +12,41 @@
 static int cmd_help(const struct command *self, int argc, char **argv);
 
 const struct command commands[] = {
-	{ "inspect", "PATH", "what a checkpoint or GGUF is, from its headers alone", cmd_inspect, false },
-	{ "convert", "SOURCE -o OUT.gguf", "turn a checkpoint into one sealed GGUF", cmd_convert, false },
-	{ "quantize", "IN.gguf -o OUT.gguf", "give a GGUF of any architecture other types, and a seal", cmd_quantize, false },
-	{ "verify", "PATH", "check the digests of a source, or the seal of a GGUF", cmd_verify, false },
-	{ "sign", "FILE.gguf --key KEY.pem", "sign a sealed GGUF in place", cmd_sign, true },
-	{ "perplexity", "MODEL -f TEXT", "run a checkpoint or GGUF over a text", cmd_perplexity, false },
-	{ "calibrate", "MODEL -f TEXT -o OUT.gguf", "importance of weights for quantizing, from a text", cmd_calibrate, false },
-	{ "run", "MODEL -p PROMPT", "generate text with a checkpoint or GGUF", cmd_run, false },
-	{ "compare", "A B", "how far the values of two models are apart, tensor by tensor", cmd_compare, false },
-	{ "help", "[COMMAND]", "this list, or one command's options", cmd_help, false },
-	{ NULL, NULL, NULL, NULL, false },
+	{ "inspect", "PATH", "what a checkpoint or GGUF is, from its headers alone", cmd_inspect, false,
+	  "PATH is a checkpoint (a directory as `hf download` leaves it, or a snapshot of the Hub's cache) or a GGUF. No weight is "
+	  "read. Prints architecture and layer plan, parameters in all and active, number types, bytes, the size of "
+	  "every recipe's output, what a context takes, and of a GGUF its seal and where it came from." },
+	{ "convert", "SOURCE -o OUT.gguf", "turn a checkpoint into one sealed GGUF", cmd_convert, false,
+	  "Hashes every shard as it is read and compares it with the digest that the Hub recorded beside it (or "
+	  "--digests has); a shard without one is an error unless --allow-unverified is given.\n\n"
+	  "The recipe `lossless` keeps FP4 experts bit for bit and makes FP8 BF16, exactly; `q8` and `q4` are smaller. "
+	  "OUT.gguf has its name only when it is complete, sealed and on the disk. A run that was stopped or killed "
+	  "leaves OUT.gguf.partial and OUT.gguf.journal; the same command with --resume goes on. --part and --finish "
+	  "divide the work over runs that share a file system." },
+	{ "quantize", "IN.gguf -o OUT.gguf", "give a GGUF of any architecture other types, and a seal", cmd_quantize, false,
+	  "Types are chosen by recipe, --tensor-type or --target-size as for convert. Metadata is copied as it is; norms, "
+	  "routers, tables of ids and the like keep their types. A sealed input is checked while it is read." },
+	{ "verify", "PATH", "check the digests of a source, or the seal of a GGUF", cmd_verify, false,
+	  "Of a directory: a line a file, as sha256sum prints them. Of a GGUF: structure, seal and every chunk; damage "
+	  "is named by tensor, expert and byte range. --key adds the signature, --source makes the tensors again from the "
+	  "checkpoint and compares, --deep looks at the values. The closing line says what was shown: "
+	  "INTACT, AUTHENTIC, DERIVED, and what was not looked at." },
+	{ "sign", "FILE.gguf --key KEY.pem", "sign a sealed GGUF in place", cmd_sign, true,
+	  "Fills the slot of 4096 bytes in the header; no other byte changes. The key is ECDSA P-256 or Ed25519, in PEM." },
+	{ "perplexity", "MODEL -f TEXT", "run a checkpoint or GGUF over a text", cmd_perplexity, false,
+	  "llama-perplexity's method: chunks of -c tokens, the second half of each is scored. With --reference a second "
+	  "model runs in lockstep, layer by layer, and the report adds the KL divergence between them. "
+	  "Weights that --max-memory does not hold are read once a batch; the figures are the same to the bit." },
+	{ "calibrate", "MODEL -f TEXT -o OUT.gguf", "importance of weights for quantizing, from a text", cmd_calibrate, false,
+	  "Writes an importance matrix in llama.cpp's GGUF form, expert by expert, and lists the experts that no token reached." },
+	{ "run", "MODEL -p PROMPT", "generate text with a checkpoint or GGUF", cmd_run, false,
+	  "The prompt is put in the model's chat encoding (--raw: a text to go on with). Greedy unless --temp is above 0; the same "
+	  "seed gives the same text." },
+	{ "compare", "A B", "how far the values of two models are apart, tensor by tensor", cmd_compare, false,
+	  "A and B are checkpoints or GGUFs. Exit code 1 if a tensor is missing on one side or has another shape, or beyond "
+	  "--max-relative-error." },
+	{ "help", "[COMMAND]", "this list, or one command's options", cmd_help, false, NULL },
+	{ NULL, NULL, NULL, NULL, false, NULL },
 };
 
 volatile int stop_signal;
@@ -58,12 +82,43 @@ static void list_commands(FILE *to)
 	      "input, 4 I/O or resources, 5 a digest or seal is absent, 6 output in use, 128+n signal n\n", to);
 }
 
+static int help_of(const struct command *c)
+{
+	char help[] = "--help", *args[] = { help, NULL };
+
+	return c->run == cmd_help ? 0 : c->run(c, 1, args);
+}
+
+/* --man [COMMAND], --bash, --zsh, --fish: for make install, which is why help does not speak of them; nor of --names. */
+static bool takes_form(const char *option)
+{
+	static const char *const form[] = { [HELP_MAN] = "--man", [HELP_BASH] = "--bash", [HELP_ZSH] = "--zsh",
+					    [HELP_FISH] = "--fish" };
+
+	for (size_t i = HELP_MAN; i < sizeof form / sizeof *form; i++)
+		if (strcmp(option, form[i]) == 0)
+			help_form = (enum help_form)i;
+	return help_form != HELP_TEXT;
+}
+
 static int cmd_help(const struct command *self, int argc, char **argv)
 {
 	const struct command *c;
-	char help[] = "--help", *args[] = { help, NULL };
 
 	(void)self;
+	if (argc > 0 && strcmp(argv[0], "--names") == 0) {
+		for (c = commands; c->name; c++)
+			if (c->run != cmd_help)
+				puts(c->name);
+		return 0;
+	}
+	if (argc > 0 && takes_form(argv[0])) {
+		argc--, argv++;
+		if (argc < 1) {
+			manual_program(help_of);
+			return 0;
+		}
+	}
 	if (argc < 1 || argv[0][0] == '-') {
 		list_commands(stdout);
 		return 0;
@@ -73,7 +128,7 @@ static int cmd_help(const struct command *self, int argc, char **argv)
 		fprintf(stderr, "ingot: no command is called '%s'; `ingot help` lists them\n", cli_escz(argv[0]));
 		return 2;
 	}
-	return c->run(c, 1, args);
+	return help_of(c);
 }
 
 int main(int argc, char **argv)

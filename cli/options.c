@@ -40,6 +40,10 @@ static void print_option(const struct opt *o)
 
 static void print_help(const struct command *cmd, const struct opt *own, const struct opt *common)
 {
+	if (help_form != HELP_TEXT) {
+		manual_command(cmd, own, common);
+		return;
+	}
 	printf("usage: ingot %s [OPTIONS] %s\n\n%s\n\n", cmd->name, cmd->args, cmd->summary);
 	for (; own && own->name; own++)
 		print_option(own);
