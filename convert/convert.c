@@ -317,9 +317,15 @@ static enum status commit(struct convert_result *r, struct work *w, struct err *
 
 	TRY(journal_flush(w->journal, &r->plan, w->out, e));
 	for (uint32_t i = 0; i < n; i++) {
-		TRY(seal(r, &r->plan.out[i], e));
-		if (w->claims.sealed[i])
+		struct plan_output *out = &r->plan.out[i];
+
+		TRY(seal(r, out, e));
+		if (w->claims.sealed[i]) {
+			if (!journal_is_sealed(r->paths[i], out, out->header.buf + out->header_sha256_at))
+				TRY(err_set(e, ERR_MISMATCH, "%s: it was sealed before this run was stopped, and the source has "
+					    "changed since; --force makes everything anew", r->paths[i]));
 			continue;
+		}
 		TRY(output_write(&w->out[i], r->plan.out[i].header.buf, r->plan.out[i].header.len, 0, e));
 		TRY(output_sync(&w->out[i], e));
 		TRY(journal_sealed(w->journal, i, &r->plan.out[i], e));

@@ -32,6 +32,8 @@ enum status journal_new(struct journal **j, const char *path, const struct plan 
 bool journal_exists(const struct journal *j);
 const char *journal_path(const struct journal *j);		/* borrowed */
 const uint8_t *journal_plan(const struct journal *j);	/* borrowed: SHA-256 of the plan */
+/* The file at path has the planned size and that digest of its header. */
+bool journal_is_sealed(const char *path, const struct plan_output *out, const uint8_t *digest);
 /* Which outputs an earlier run of the same plan gave their names before it was stopped. */
 enum status journal_find_sealed(const struct journal *j, const struct plan *p, char *const *paths, struct claims *c,
 				struct err *e) MUST_USE;

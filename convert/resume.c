@@ -409,8 +409,7 @@ out:
 	return st;
 }
 
-/* The file at path has the planned size and that digest of its header. */
-static bool is_sealed(const char *path, const struct plan_output *out, const uint8_t *digest)
+bool journal_is_sealed(const char *path, const struct plan_output *out, const uint8_t *digest)
 {
 	struct file f = FILE_NONE;
 	uint8_t have[SHA256_BYTES];
@@ -435,7 +434,7 @@ enum status journal_find_sealed(const struct journal *j, const struct plan *p, c
 		if (x.kind == RECORD_SEALED && x.n == 4 + SHA256_BYTES && load_le(x.p, 4) < p->n_outputs) {
 			size_t o = (size_t)load_le(x.p, 4);
 
-			c->sealed[o] = is_sealed(paths[o], &p->out[o], x.p + 4);
+			c->sealed[o] = journal_is_sealed(paths[o], &p->out[o], x.p + 4);
 		}
 out:
 	free(r.text);

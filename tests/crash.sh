@@ -66,9 +66,26 @@ exec 3>&2 2>/dev/null	# the shell's own word on killed children
 for call in pwrite write fsync rename fallocate; do		# at each of them
 	for ((k = 1; k <= $(count $call); k++)); do killed $call $k 1; done
 done
+for shard in src/*.safetensors; do				# and a shard is downloaded again before it goes on
+	for ((k = 1; k <= $(count rename); k++)); do
+		go "rename:$k:kill" 1; touch "$shard"
+		settle "kill at rename $k, then a new $shard"
+	done
+done
 for ((i = 0; i < 100 * SCALE; i++)); do				# anywhere, several threads
 	killed any $((RANDOM % ($(count pwrite) * 2 + 200) + 1)) $((RANDOM % 4 + 1))
 done
+# The sidecar has its name, the model not yet, and now the source has other bytes: never one of each.
+cp -r src other; rm -rf other/.cache
+FAULT=rename:3:kill LD_PRELOAD=$LD_PRELOAD_FAULT "$INGOT" convert other -o a.gguf --allow-unverified -t 1 -q >out 2>err
+[ -e mtp-a.gguf ] && [ ! -e a.gguf ] || fail 'a kill between the two names'
+for shard in other/*.safetensors; do printf '\1' | dd of="$shard" bs=1 seek=$(($(stat -c %s "$shard") - 2)) conv=notrunc; done 2>/dev/null
+"$INGOT" convert other -o a.gguf --allow-unverified --resume -q >out 2>err; code=$?
+if [ $code -eq 1 ] && grep -q 'the source has changed since' err && [ ! -e a.gguf ]; then passed=$((passed + 1)); else fail "changed between the names: exit code $code"; fi
+"$INGOT" convert other -o a.gguf --allow-unverified --force -q >out 2>err &&
+	"$INGOT" convert other -o b.gguf --allow-unverified -q >out 2>err && cmp -s a.gguf b.gguf && cmp -s mtp-a.gguf mtp-b.gguf &&
+	passed=$((passed + 1)) || fail 'changed between the names, then --force'
+clean; rm -rf other b.gguf mtp-b.gguf
 report 'kills at a call'
 for call in pwrite write fsync rename; do			# a power cut before each
 	for ((k = 1; k <= $(count $call); k++)); do go "$call:$k:cut" 1; settle "power cut at $call $k"; done
