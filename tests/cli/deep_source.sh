@@ -18,6 +18,7 @@ for kind in base inv draft mtp apart f4 transformers i32; do
 	esac
 	check "make $kind" "$MAKE_CHECKPOINT" $kind $dims $o
 	exits "$kind is sound" 0 "$INGOT" verify $kind --deep --strict
+	exits "inspect $kind" 0 "$INGOT" inspect $kind	# also where a draft module is dropped
 done
 check 'make a cache' "$MAKE_CHECKPOINT" cache $dims --cache
 exits 'a snapshot in a cache' 0 "$INGOT" verify cache/*/snapshots/* --deep
