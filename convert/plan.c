@@ -315,13 +315,14 @@ enum status plan_build(struct plan *p, const struct checkpoint *c, const struct 
 		       const struct vocab *v, const struct plan_options *o, struct log *problems,
 		       struct log *notes, struct err *e)
 {
-	size_t before = problems->n_lines + problems->n_dropped;
+	size_t before;
 	enum status st;
 
 	TRY(plan_prepare(p, c, e));
 	p->arch = *a;
 	TRY(check_claim(c, a, e));
 	TRY(plan_mtp(p, o, notes, e));
+	before = problems->n_lines + problems->n_dropped;	/* notes and problems may be one log */
 	for (size_t i = 0; i < p->n_outputs; i++)
 		TRY(bind_output(p, &p->out[i], (uint32_t)i, problems, e));
 	list_unknown(p, problems);

@@ -42,8 +42,8 @@ static enum status check_wish(const struct wish *w, const char *path, struct err
 		return err_set(e, ERR_USAGE, "--source: only for a GGUF, with its seal");
 	if (w->header && (dir || w->oms))
 		return err_set(e, ERR_USAGE, "--header: only of a GGUF's own seal and signature");
-	if (w->deep && (dir || w->oms || w->header))
-		return err_set(e, ERR_USAGE, "--deep: only for a GGUF, with its tensors");
+	if (w->deep && (w->oms || w->header))
+		return err_set(e, ERR_USAGE, "--deep: only for a GGUF, with its tensors, or a source directory");
 	if ((w->digests || (w->strict && !w->deep)) && (!dir || w->oms))
 		return err_set(e, ERR_USAGE, "%s: only for a source directory%s", w->digests ? "--digests" : "--strict",
 			       w->oms ? " without --oms" : "");
@@ -104,8 +104,86 @@ static void print_source(const struct cli *c, const struct source_report *r, boo
 	}
 }
 
-static enum status run_source(struct cli *c, const char *path, const char *digests, bool strict,
-			      struct verify_options *o, cJSON **doc, struct log *notes, struct err *e)
+static void lines_of(struct cli *c, const struct log *l, const char *kind, cJSON *list)
+{
+	for (const char *at = l->text; at && *at; at += strcspn(at, "\n") + 1) {
+		const char *line = cli_esc((struct str){ at, strcspn(at, "\n") });
+
+		fprintf(cli_out(c), "%s: %s\n", kind, line);
+		cJSON_AddItemToArray(list, cJSON_CreateString(line));
+	}
+	if (l->n_dropped)
+		fprintf(cli_out(c), "%s: and %zu more\n", kind, l->n_dropped);
+}
+
+/* What the look at the values showed; line says of how many. st and e: as it left them. */
+static enum status deep_result(struct cli *c, const struct deep_report *r, const char *path, bool strict, enum status st,
+			       char line[300], cJSON *doc, struct err *e)
+{
+	if (st == OK && strict && r->odd.n_lines)
+		st = err_set(e, ERR_MISMATCH, "%s: %zu things are odd, each listed as ODD; without --strict they are let pass",
+			     path, r->odd.n_lines + r->odd.n_dropped);
+	lines_of(c, &r->bad, "BAD", cJSON_AddArrayToObject(doc, "bad"));
+	lines_of(c, &r->odd, "ODD", cJSON_AddArrayToObject(doc, "odd"));
+	if (r->template_sha256[0])
+		fprintf(cli_out(c), "chat template: %llu bytes, SHA-256 %s\n", (unsigned long long)r->template_bytes,
+			r->template_sha256);
+	cJSON_AddStringToObject(doc, "values", st == OK ? "SOUND" : st == ERR_MISMATCH ? "BAD" : "NOT SHOWN");
+	cJSON_AddStringToObject(doc, "chat_template_sha256", r->template_sha256);
+	cJSON_AddNumberToObject(doc, "tensors_looked_at", (double)r->n_tensors);
+	cJSON_AddNumberToObject(doc, "tensors_not_looked_at", (double)r->n_unread);
+	cJSON_AddNumberToObject(doc, "bytes_looked_at", (double)r->bytes);
+	snprintf(line, 300, "; values of %llu tensors (%llu bytes), %llu tokens%s %s", (unsigned long long)r->n_tensors,
+		 (unsigned long long)r->bytes, (unsigned long long)r->n_tokens, r->model ? " and the hyper-parameters" : "",
+		 st == OK ? "are sound" : st == ERR_MISMATCH ? "are NOT sound" : "were looked at, not all");
+	return st;
+}
+
+/* The values of a source whose digests have been looked at. */
+static enum status deep_source(struct cli *c, const char *path, const struct wish *w, struct verify_options *o, char line[300],
+			       cJSON *doc, struct log *notes, struct err *e)
+{
+	struct deep_report r;
+	struct progress p;
+	enum status st;
+
+	progress_begin(&p, c, "values", 0);
+	o->arg = &p;
+	st = verify_deep_source(&r, path, o, notes, e);
+	o->arg = NULL;
+	progress_end(&p);
+	st = deep_result(c, &r, path, w->strict, st, line, doc, e);
+	deep_report_close(&r);
+	return st;
+}
+
+/* Digests first, then values; what is bad is worse than what nobody vouches for. */
+static enum status conclude_source(struct cli *c, const char *path, const struct wish *w, const struct source_report *r,
+				   struct verify_options *o, enum status st, cJSON *doc, struct log *notes, struct err *e)
+{
+	enum status digests = st, deep;
+	char values[300] = "";
+	struct err own = { 0 };
+
+	if (w->deep && (st == OK || st == ERR_MISMATCH || st == ERR_NO_DIGEST)) {
+		deep = deep_source(c, path, w, o, values, doc, notes, &own);
+		if (deep != OK && st != ERR_MISMATCH) {
+			*e = own;
+			st = deep;
+		}
+	}
+	if (digests == OK)
+		fprintf(cli_out(c), "INTACT: %zu files have the digests that %s%s; not looked at: %zu files without a record%s\n",
+			r->n_of[FILE_OK], w->digests ? "the list or the Hub recorded" : "the Hub recorded", values,
+			r->n_of[FILE_EXTRA], w->deep ? "" : ", values");
+	else if (values[0])
+		fprintf(cli_out(c), "%s%s\n", digests == ERR_MISMATCH ? "NOT INTACT" :
+			"NO DIGEST: whether bytes changed cannot be told", values);
+	return st;
+}
+
+static enum status run_source(struct cli *c, const char *path, const struct wish *w, struct verify_options *o, cJSON **doc,
+			      struct log *notes, struct err *e)
 {
 	struct source_report r;
 	struct progress p;
@@ -114,16 +192,13 @@ static enum status run_source(struct cli *c, const char *path, const char *diges
 	progress_begin(&p, c, "verify", 0);
 	o->progress = show;
 	o->arg = &p;
-	st = verify_source(&r, path, digests, strict, o, notes, e);
+	st = verify_source(&r, path, w->digests, w->strict, o, notes, e);
 	o->arg = NULL;
 	progress_end(&p);
 	if (r.n) {
-		print_source(c, &r, strict);
+		print_source(c, &r, w->strict);
 		*doc = source_json(&r, path);
-		if (st == OK)
-			fprintf(cli_out(c), "INTACT: %zu files have the digests that %s; not looked at: %zu files "
-				"without a record\n", r.n_of[FILE_OK],
-				digests ? "the list or the Hub recorded" : "the Hub recorded", r.n_of[FILE_EXTRA]);
+		st = conclude_source(c, path, w, &r, o, st, *doc, notes, e);
 	}
 	source_report_close(&r);
 	return st;
@@ -212,18 +287,6 @@ static enum status run_derive(struct cli *c, const struct sealed_report *r, cons
 	return st;
 }
 
-static void lines_of(struct cli *c, const struct log *l, const char *kind, cJSON *list)
-{
-	for (const char *at = l->text; at && *at; at += strcspn(at, "\n") + 1) {
-		const char *line = cli_esc((struct str){ at, strcspn(at, "\n") });
-
-		fprintf(cli_out(c), "%s: %s\n", kind, line);
-		cJSON_AddItemToArray(list, cJSON_CreateString(line));
-	}
-	if (l->n_dropped)
-		fprintf(cli_out(c), "%s: and %zu more\n", kind, l->n_dropped);
-}
-
 /* Looks at the values; the line says of how many. */
 static enum status run_deep(struct cli *c, const struct gguf *g, const struct file *f, const struct wish *w,
 			    const struct verify_options *o, char line[300], cJSON *doc, struct err *e)
@@ -238,19 +301,7 @@ static enum status run_deep(struct cli *c, const struct gguf *g, const struct fi
 	own.arg = &p;
 	st = verify_deep(&r, g, f, &own, e);
 	progress_end(&p);
-	if (st == OK && w->strict && r.odd.n_lines)
-		st = err_set(e, ERR_MISMATCH, "%s: %zu things are odd, each listed as ODD; without --strict they are let pass",
-			     f->path, r.odd.n_lines + r.odd.n_dropped);
-	lines_of(c, &r.bad, "BAD", cJSON_AddArrayToObject(doc, "bad"));
-	lines_of(c, &r.odd, "ODD", cJSON_AddArrayToObject(doc, "odd"));
-	if (r.template_sha256[0])
-		fprintf(cli_out(c), "chat template: %llu bytes, SHA-256 %s\n", (unsigned long long)r.template_bytes,
-			r.template_sha256);
-	cJSON_AddStringToObject(doc, "values", st == OK ? "SOUND" : st == ERR_MISMATCH ? "BAD" : "NOT SHOWN");
-	cJSON_AddStringToObject(doc, "chat_template_sha256", r.template_sha256);
-	snprintf(line, 300, "; values of %llu tensors (%llu bytes), %llu tokens%s %s", (unsigned long long)r.n_tensors,
-		 (unsigned long long)r.bytes, (unsigned long long)r.n_tokens, r.model ? " and the hyper-parameters" : "",
-		 st == OK ? "are sound" : st == ERR_MISMATCH ? "are NOT sound" : "were looked at, not all");
+	st = deep_result(c, &r, f->path, w->strict, st, line, doc, e);
 	deep_report_close(&r);
 	return st;
 }
@@ -395,7 +446,7 @@ int cmd_verify(const struct command *self, int argc, char **argv)
 		{ "source", 0, OPT_STR, &w.source, "SOURCE", "also make the file's contents again from this checkpoint" },
 		{ "sample", 0, OPT_U64, &w.sample, "N", "with --source: N matrices only, and no digests of shards" },
 		{ "imatrix", 0, OPT_STR, &w.imatrix, "FILE", "with --source: the importance matrix that was used" },
-		{ "deep", 0, OPT_FLAG, &w.deep, NULL, "of a GGUF: also every value, expert and token id, and key" },
+		{ "deep", 0, OPT_FLAG, &w.deep, NULL, "also look at every value, expert and token id, key and shape" },
 		{ "header", 0, OPT_FLAG, &w.header, NULL, "of a GGUF: the header alone, not the tensors" },
 		{ NULL, 0, OPT_FLAG, NULL, NULL, NULL },
 	};
@@ -422,7 +473,7 @@ int cmd_verify(const struct command *self, int argc, char **argv)
 	if (st == OK && w.oms)
 		st = run_bundle(&c, args[0], &w, &o, &doc, &e);
 	else if (st == OK && is_directory(args[0]))
-		st = run_source(&c, args[0], w.digests, w.strict, &o, &doc, &notes, &e);
+		st = run_source(&c, args[0], &w, &o, &doc, &notes, &e);
 	else if (st == OK)
 		st = run_sealed(&c, args[0], &w, &o, &doc, &notes, &e);
 	key_close(&w.public);

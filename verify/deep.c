@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * deep.c - all that is looked at in a GGUF's values, and the verdict.
+ * deep.c - all that is looked at in a GGUF's values, and the verdict; of a checkpoint's: deep_source.c.
  */
 #include "verify/deep.h"
 
-static enum status verdict(const struct deep_report *r, const char *path, struct err *e)
+enum status deep_verdict(const struct deep_report *r, const char *path, const char *after, struct err *e)
 {
 	uint64_t n = r->bad.n_lines + r->bad.n_dropped;
 
 	if (n)
 		return err_set(e, ERR_MISMATCH, "%s: %llu values or keys are not what a sound file has, each listed as BAD; "
-			       "do not run it, and take it from another source or convert it again", path,
-			       (unsigned long long)n);
+			       "do not run it, and %s", path, (unsigned long long)n, after);
 	if (r->n_unread)
 		return err_set(e, ERR_UNSUPPORTED, "%s: the values of %llu tensors were not looked at: their types cannot be "
 			       "read here (`ingot inspect --tensors` lists them)", path, (unsigned long long)r->n_unread);
@@ -28,7 +27,7 @@ enum status verify_deep(struct deep_report *r, const struct gguf *g, const struc
 	TRY(deep_model(r, g, f->path, e));
 	TRY(deep_values(r, g, f, o, e));
 	TRY(file_unchanged(f, e));
-	st = verdict(r, f->path, e);
+	st = deep_verdict(r, f->path, "take it from another source or convert it again", e);
 out:
 	return st;
 }

@@ -160,28 +160,33 @@ static void check_ids(struct words *w)
 				defaulted[i], ABSENT, w->n);
 }
 
-static enum status check_template(struct words *w, struct err *e)
+enum status deep_template(struct deep_report *r, struct str text, struct err *e)
 {
 	struct digest d = { .kind = DIGEST_SHA256 };
 	struct sha256 h = { 0 };
+
+	if (sha256_open(&h, e) != OK)
+		return e->status;
+	sha256_start(&h);
+	sha256_add(&h, text.p, text.n);
+	sha256_end(&h, d.bytes);
+	sha256_close(&h);
+	digest_text(&d, r->template_sha256);
+	r->template_bytes = text.n;
+	if (!utf8_valid(text.p, text.n))
+		log_add(&r->odd, "metadata tokenizer.chat_template: is no UTF-8");
+	return OK;
+}
+
+static enum status check_template(struct words *w, struct err *e)
+{
 	struct str s;
 
 	if (!gguf_find(w->g, "tokenizer.chat_template"))
 		return OK;
-	if (!gguf_str(w->g, "tokenizer.chat_template", &s)) {
-		log_add(&w->r->bad, "metadata tokenizer.chat_template: is not a string");
-		return OK;
-	}
-	if (sha256_open(&h, e) != OK)
-		return e->status;
-	sha256_start(&h);
-	sha256_add(&h, s.p, s.n);
-	sha256_end(&h, d.bytes);
-	sha256_close(&h);
-	digest_text(&d, w->r->template_sha256);
-	w->r->template_bytes = s.n;
-	if (!utf8_valid(s.p, s.n))
-		log_add(&w->r->odd, "metadata tokenizer.chat_template: is no UTF-8");
+	if (gguf_str(w->g, "tokenizer.chat_template", &s))
+		return deep_template(w->r, s, e);
+	log_add(&w->r->bad, "metadata tokenizer.chat_template: is not a string");
 	return OK;
 }
 

@@ -161,16 +161,20 @@ static enum status look(void *arg, uint64_t i, struct verify_worker *w, struct e
 
 /* ---- lines -----------------------------------------------------------------------------------*/
 
-static const char *consequence(const struct values *v, const struct gguf_tensor *t)
+const char *deep_consequence(enum role role)
 {
-	uint32_t layer;
-	enum role role = v->r->model ? role_by_name(t->name, &layer) : ROLE_COUNT;
-
 	switch (role) {
 	case ROLE_ROUTER: case ROLE_ROUTER_BIAS: return "the choice of experts depends on it";
 	case ROLE_GATE_EXPS: case ROLE_UP_EXPS: case ROLE_DOWN_EXPS: return "every token that reaches this expert is lost";
 	default: return "it spreads to all that is computed from it";
 	}
+}
+
+static const char *consequence(const struct values *v, const struct gguf_tensor *t)
+{
+	uint32_t layer;
+
+	return deep_consequence(v->r->model ? role_by_name(t->name, &layer) : ROLE_COUNT);
 }
 
 /* "tensor NAME, expert E, row R, column C, bytes A..B"; bytes of the block that holds the element. */
