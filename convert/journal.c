@@ -229,7 +229,7 @@ enum status journal_start(struct journal *j, const struct plan *p, const struct 
 	memcpy(head, JOURNAL_MAGIC, 8);
 	memcpy(head + 8, j->plan_sha256, SHA256_BYTES);
 	store_le(head + 40, 4, journal_crc(head, 40));
-	if (write(j->fd, head, sizeof head) != (ssize_t)sizeof head)
+	if (TEMP_FAILURE_RETRY(write(j->fd, head, sizeof head)) != (ssize_t)sizeof head)
 		return err_errno(e, "%s: cannot write", j->fresh);
 	for (uint32_t i = 0; i < p->ckpt->n_files; i++)
 		TRY(put_file_id(j, i, &p->ckpt->files[i].file.id, e));

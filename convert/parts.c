@@ -170,7 +170,7 @@ static enum status write_record(const char *out, const char *text, struct err *e
 
 	TRY(st);
 	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) || fsync(fd) != 0)
+	if (fd < 0 || TEMP_FAILURE_RETRY(write(fd, text, strlen(text))) != (ssize_t)strlen(text) || fsync(fd) != 0)
 		st = err_errno(e, "%s: cannot write", fresh);
 	else if (link(fresh, path) != 0 && errno == EEXIST)
 		st = err_set(e, ERR_BUSY, "%s: other parts begin at this moment; run again", path);

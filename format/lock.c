@@ -22,7 +22,7 @@
 static enum status busy(const struct lock *l, const char *what, struct err *e)
 {
 	char owner[200];
-	ssize_t n = pread(l->fd, owner, sizeof owner - 1, 0);
+	ssize_t n = TEMP_FAILURE_RETRY(pread(l->fd, owner, sizeof owner - 1, 0));
 
 	owner[n > 0 ? n : 0] = 0;
 	owner[strcspn(owner, "\n")] = 0;
@@ -39,7 +39,7 @@ static enum status write_owner(const struct lock *l, struct err *e)
 	gethostname(host, sizeof host - 1);
 	if (!l->shared)
 		n = snprintf(owner, sizeof owner, "pid %ld on %s\n", (long)getpid(), host);
-	if (ftruncate(l->fd, 0) != 0 || pwrite(l->fd, owner, (size_t)n, 0) != n)
+	if (TEMP_FAILURE_RETRY(ftruncate(l->fd, 0)) != 0 || TEMP_FAILURE_RETRY(pwrite(l->fd, owner, (size_t)n, 0)) != n)
 		return err_errno(e, "%s: cannot write the owner", l->path);
 	return OK;
 }
@@ -86,14 +86,14 @@ enum status lock_take(struct lock *l, const char *path, const char *what, bool s
 bool lock_share(struct lock *l)
 {
 	l->shared = flock(l->fd, LOCK_SH | LOCK_NB) == 0;
-	return l->shared && ftruncate(l->fd, 0) == 0;
+	return l->shared && TEMP_FAILURE_RETRY(ftruncate(l->fd, 0)) == 0;
 }
 
 bool lock_is_held(const char *path, char owner[200])
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	bool held = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-	ssize_t n = held ? pread(fd, owner, 199, 0) : 0;
+	ssize_t n = held ? TEMP_FAILURE_RETRY(pread(fd, owner, 199, 0)) : 0;
 
 	owner[n > 0 ? n : 0] = 0;
 	owner[strcspn(owner, "\n")] = 0;

@@ -56,7 +56,7 @@ static enum status reserve(struct output *o, struct err *e)
 		if (errno == EINTR)
 			continue;
 		if (errno == EOPNOTSUPP || errno == ENOSYS) {
-			if (ftruncate(o->fd, (off_t)o->size) == 0)
+			if (TEMP_FAILURE_RETRY(ftruncate(o->fd, (off_t)o->size)) == 0)
 				return OK;
 		}
 		return err_errno(e, "%s: cannot reserve %llu bytes on the disk; free space or choose "

@@ -42,7 +42,7 @@ enum status scratch_open(struct scratch *s, const char *beside, uint64_t size, s
 	s->fd = open(s->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (s->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
 		s->fd = open_named(s->dir, e);
-	if (s->fd < 0 || size > INT64_MAX || ftruncate(s->fd, (off_t)size) != 0) {
+	if (s->fd < 0 || size > INT64_MAX || TEMP_FAILURE_RETRY(ftruncate(s->fd, (off_t)size)) != 0) {
 		err_errno(e, "%s: cannot make a scratch file of %llu bytes there", s->dir, (unsigned long long)size);
 		scratch_close(s);
 		return e->status;

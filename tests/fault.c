@@ -7,9 +7,11 @@
  *	WHAT	an errno's number (that call fails), the same with "+" (that call and all after it),
  *		"stop" (SIGSTOP before the call; whoever started it may then do harm and let it go on),
  *		"kill" (SIGKILL before the call), "cut" (the same, and what was not flushed is lost), "short" (reads and writes from then on do a third), "intr"
- *		(every other call is interrupted)
+ *		(every other call is interrupted), "storm" (SIGALRM every millisecond, with a handler
+ *		that has calls end with EINTR instead of starting them again; as on a slow or remote file
+ *		system, the first read, write or reservation after each does so; K and CALL say nothing)
  *
- * With FAULT_COUNT=FILE the number of calls is written there when the process ends by itself.
+ * With FAULT_COUNT=FILE the number of calls, and of signals in a storm, is written there when the process ends by itself.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -24,14 +26,31 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 enum call { OPEN, READ, PREAD, WRITE, PWRITE, FSYNC, FALLOCATE, RENAME, CLOSE, MMAP, MALLOC, N_CALLS };
 static const char *const names[N_CALLS] = { "open", "read", "pread", "write", "pwrite", "fsync", "fallocate", "rename",
 					    "close", "mmap", "malloc" };
-static struct { int call; long k; int error; bool forever, kill, stop, cut, partial, intr, on; } plan;
-static atomic_long counts[N_CALLS], all;
+static struct { int call; long k; int error; bool forever, kill, stop, cut, partial, intr, storm, on; } plan;
+static atomic_long counts[N_CALLS], all, signals, met;
+
+static void count_signal(int signal)
+{
+	(void)signal;
+	atomic_fetch_add(&signals, 1);
+}
+
+static void start_storm(void)
+{
+	struct sigaction a = { .sa_handler = count_signal };	/* without SA_RESTART */
+	struct itimerval every = { { 0, 1000 }, { 0, 1000 } };
+
+	if (sigaction(SIGALRM, &a, NULL) != 0 || setitimer(ITIMER_REAL, &every, NULL) != 0)
+		abort();
+	plan.storm = true;
+}
 
 __attribute__((constructor)) static void start(void)
 {
@@ -49,6 +68,10 @@ __attribute__((constructor)) static void start(void)
 	plan.cut = strcmp(what, "cut") == 0;
 	plan.partial = strcmp(what, "short") == 0;
 	plan.intr = strcmp(what, "intr") == 0;
+	if (strcmp(what, "storm") == 0) {
+		start_storm();
+		return;
+	}
 	plan.error = (int)strtol(what, NULL, 10);
 	plan.forever = strchr(what, '+') != NULL;
 	plan.on = plan.call >= 0 || strcmp(call, "any") == 0;
@@ -61,6 +84,8 @@ __attribute__((destructor)) static void stop(void)
 
 	for (int i = 0; fd >= 0 && i < N_CALLS; i++)
 		dprintf(fd, "%s %ld\n", names[i], (long)counts[i]);
+	if (fd >= 0 && signals)
+		dprintf(fd, "signals %ld\n", (long)signals);
 }
 
 /* The function that this one stands before. */
@@ -80,6 +105,22 @@ static int real_close(int fd) { REAL(close); return real(fd); }
 
 #include "tests/fault_cut.h"
 
+static bool interruptible(enum call c)
+{
+	return c == READ || c == PREAD || c == WRITE || c == PWRITE || c == FALLOCATE;
+}
+
+/* Whether a signal came since the last call that was told so. */
+static bool meets_signal(enum call c)
+{
+	long came = atomic_load(&signals);
+
+	if (!interruptible(c) || atomic_exchange(&met, came) == came)
+		return false;
+	errno = EINTR;
+	return true;
+}
+
 /* Whether this call is to fail; errno is set then. */
 static bool fails(enum call c)
 {
@@ -87,11 +128,13 @@ static bool fails(enum call c)
 	bool mine = plan.on && (plan.call == (int)c || (plan.call < 0 && c != MALLOC));
 	long at = plan.call < 0 ? m : n;
 
+	if (plan.storm)
+		return meets_signal(c);
 	if (!mine || plan.partial)
 		return false;
 	if (plan.intr) {
 		errno = EINTR;
-		return (c == READ || c == PREAD || c == WRITE || c == PWRITE || c == FALLOCATE) && at % 2 == 1;
+		return interruptible(c) && at % 2 == 1;
 	}
 	if (at != plan.k && !(plan.forever && at > plan.k))
 		return false;

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Figures about damage and about others who meddle: bits flipped in a sealed file, longer damage, a full disk, two
-# writers of one file, inputs that change while they are read. Every case is counted; the last line is
+# Figures about damage and about others who meddle: bits flipped in a sealed file, longer damage, a full disk, a storm
+# of signals, two writers of one file, inputs that change while they are read. Every case is counted; the last line is
 # "N passed, N failed". What this machine does not allow is said and counted as nothing.
 # BIN, BUILD as for the other tests; SEED; SCALE=1 in CI (2,000 flips, 500 of longer damage), 50 for a release.
 set -u
@@ -62,6 +62,34 @@ if mount -t tmpfs -o size=64k tmpfs small 2>/dev/null; then
 else
 	echo 'F12: a full disk: NOT RUN, this user may not mount a tmpfs (nothing was counted)'
 fi
+
+# a signal every millisecond, and every call that it meets ends with EINTR: the same bytes, the same verdict. Only
+# who waits for a key from a pipe is waiting for a person, and a signal ends that, as ^C does
+signals=0 K=$SRC/tests/golden/sign
+storm() {
+	rm -f counts
+	FAULT=any:1:storm FAULT_COUNT="$dir/counts" LD_PRELOAD="$BUILD/tests/fault.so" "$INGOT" "$@" >out 2>err
+	local code=$?
+	signals=$((signals + $(awk '$1 == "signals" { print $2 }' counts 2>/dev/null || echo 0) + 0))
+	return $code
+}
+for ((i = 0; i < 5 * SCALE; i++)); do
+	for one in src:ref long:long; do
+		rm -f a.gguf*
+		if ! storm convert ${one%:*} -o a.gguf -q -t $((i % 3 + 1)); then fail "convert ${one%:*} in a storm: $(tail -n 1 err)"
+		elif ! cmp -s a.gguf ${one#*:}.gguf; then fail "convert ${one%:*} in a storm: other bytes"
+		elif ! storm verify a.gguf -t $((i % 3 + 1)) || ! grep -q '^INTACT' out; then fail "verify ${one%:*} in a storm"
+		else ok; fi
+	done
+	if ! storm sign a.gguf --key "$K/p256.pem" || ! storm verify a.gguf --key "$K/p256.pub.pem"; then fail 'signing in a storm'
+	else ok; fi
+	cp a.gguf before
+	if { sleep 0.03; cat "$K/p384.pem"; } | storm sign a.gguf --force --key -; then fail 'a signal did not end the wait for a key'
+	elif ! grep -q 'cannot read the key' err || ! cmp -s a.gguf before; then fail 'the wait for a key, in a storm'
+	else ok; fi
+done
+[ $signals -gt 0 ] && ok || fail 'no signal came'
+report "F12: a storm of $signals signals"
 
 # two writers of one file: one of them makes it, the other is told so
 late=0

@@ -256,6 +256,32 @@ static void test_many(void)
 	CHECK(refuses("0", ERR_UNSUPPORTED, "4096 is the limit"));
 }
 
+/* A zip that is a hole but for its end record, which declares a directory of that size. */
+static void put_directory(uint32_t size)
+{
+	uint8_t end[22] = { 'P', 'K', 5, 6, 0, 0, 0, 0, 1, 0, 1 };
+
+	store_le(end + 12, 4, size);
+	store_le(end + 16, 4, 4);
+	put("PK\3\4", 4);
+	FILE *f = truncate(path, 4 + (off_t)size) == 0 ? fopen(path, "ab") : NULL;
+
+	CHECK(f && fwrite(end, 1, sizeof end, f) == sizeof end);
+	if (f)
+		fclose(f);
+}
+
+static void test_large_directory(void)
+{
+	char *got;
+	size_t n;
+
+	put_directory((64u << 20) + 1);
+	CHECKF(read_at("a", ROOM, &got, &n) == ERR_UNSUPPORTED && strstr(err.msg, "zip directory of 67108865 bytes"), "%s", err.msg);
+	put_directory(64u << 20);
+	CHECKF(read_at("a", ROOM, &got, &n) == ERR_FORMAT, "%s", err.msg);
+}
+
 /* Cut anywhere, no container gives a text. */
 static void test_truncated(void)
 {
@@ -424,6 +450,7 @@ int main(void)
 	RUN(test_archives);
 	RUN(test_names);
 	RUN(test_many);
+	RUN(test_large_directory);
 	RUN(test_truncated);
 	RUN(test_trailing);
 	RUN(test_damaged);

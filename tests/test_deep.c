@@ -124,9 +124,50 @@ static void test_absent_ids(void)
 	unlink(path);
 }
 
+/* As many tokens as no reader of ours takes, and none at all: said by number, and nothing is made of that size. */
+static void test_token_counts(void)
+{
+	static const uint64_t counts[] = { (1u << 22) + 1, 0 };
+	static const char *const said[] = { "metadata tokenizer.ggml.tokens: 4194305 tokens, 1 to 4194304 are possible",
+					    "metadata tokenizer.ggml.tokens: 0 tokens, 1 to 4194304 are possible" };
+
+	for (size_t i = 0; i < 2; i++) {
+		char path[] = "/tmp/test_deep.XXXXXX";
+		int fd = mkstemp(path), stop = 0;
+		struct verify_options v = { .threads = 1, .stop = &stop };
+		struct gguf_writer w;
+		struct deep_report r;
+		struct gguf g = { 0 };
+		struct file f;
+		struct err e = { 0 };
+		uint64_t size;
+
+		gguf_writer_open(&w, 32);
+		gguf_put_str(&w, "general.architecture", STR("other"));
+		gguf_put_str(&w, "tokenizer.ggml.model", STR("gpt2"));
+		gguf_put_strings(&w, "tokenizer.ggml.tokens", counts[i]);
+		for (uint64_t n = 0; n < counts[i]; n++)
+			gguf_put_item(&w, STR(""));
+		gguf_put_u32(&w, "tokenizer.ggml.bos_token_id", 0);
+		CHECK(gguf_writer_finish(&w, &size, &e) == OK && write(fd, w.buf, w.len) == (ssize_t)w.len);
+		gguf_writer_close(&w);
+		CHECK(file_open(&f, AT_FDCWD, path, true, path, &e) == OK);
+		CHECKF(gguf_read(&g, &f, NULL, &e) == OK, "%s", e.msg);
+		CHECKF(verify_deep(&r, &g, &f, &v, &e) == ERR_MISMATCH, "%s", e.msg);
+		CHECKF(r.n_tokens == 0 && r.bad.text && strncmp(r.bad.text, said[i], strlen(said[i])) == 0, "%s",
+		       r.bad.text ? r.bad.text : "nothing");
+		deep_report_close(&r);
+		gguf_close(&g);
+		file_close(&f);
+		close(fd);
+		unlink(path);
+	}
+}
+
 int main(void)
 {
 	RUN(test_vocabularies);
 	RUN(test_absent_ids);
+	RUN(test_token_counts);
 	return test_done();
 }

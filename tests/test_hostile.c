@@ -319,6 +319,10 @@ static const struct row tokenizer_rows[] = {
 	TK("11", "\"pre_tokenizer\": {", "\"pre_tokenizer\": null, \"x\": {", "pre_tokenizer"),
 	TK("12 twice", "\"merges\": [", "\"merges\": [], \"merges\": [", "twice"), TK("12 suffix", "\"end_of_word_suffix\": null",
 	   "\"end_of_word_suffix\": \"</w>\"", "end_of_word_suffix"),
+	TK("12 model", "\"model\": {", "\"model\": 7, \"x\": {", NULL), TK("12 no model", "\"model\": {", "\"x\": {", "no model"),
+	TK("12 pre-tokenizer", "\"pre_tokenizer\": {", "\"pre_tokenizer\": 7, \"x\": {", NULL),
+	TK("12 no pre-tokenizer", "\"pre_tokenizer\": {", "\"x\": {", "no pre_tokenizer"),
+	TK("12 normalizer", "\"normalizer\": null", "\"normalizer\": 7", NULL),
 	TK("12 page", NULL, "<html>", NULL), TK("12 after", " ]\n }\n}", " ]\n }\n}]", "after the end"),
 	TK("12 pointer", NULL, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 28111\n", NULL),
 };
@@ -398,6 +402,12 @@ static const struct row bundle_rows[] = {
 	{ "OMS another's", NULL, ENVELOPE(TYPE ",\"payload\":\"e30=\"," SIGNATURE), 5, "not signed by this key" },
 	{ "OMS hint", NULL, "{\"verificationMaterial\":{\"publicKey\":{\"hint\":\"" HEX "\"}}," TYPE "}", 5, "hint" },
 	{ "OMS certificate", NULL, "{\"verificationMaterial\":{\"certificate\":{}}}", 3, "certificate" },
+	{ "OMS chain", NULL, "{\"verificationMaterial\":{\"x509CertificateChain\":{}}}", 3, "certificate" },
+	{ "OMS material []", NULL, "{\"verificationMaterial\":[]}", 3, NULL },
+	{ "OMS key []", NULL, "{\"verificationMaterial\":{\"publicKey\":[]}}", 3, NULL },
+	{ "OMS hint of no text", NULL, "{\"verificationMaterial\":{\"publicKey\":{\"hint\":7,\"rawBytes\":\"\"},\"tlogEntries\":[]},"
+	  "\"dsseEnvelope\":{" TYPE ",\"payload\":\"e30=\"," SIGNATURE "},\"more\":1}", 5, "not signed by this key" },
+	{ "OMS signatures [7]", NULL, ENVELOPE(TYPE ",\"payload\":\"e30=\",\"signatures\":[7]"), 3, NULL },
 	{ "OMS text after", NULL, ENVELOPE(TYPE ",\"payload\":\"e30=\"," SIGNATURE) "x", 3, "after the end" },
 	{ "OMS UTF-8", NULL, "{\"\xFF\":1}", 3, "UTF-8" },
 };
@@ -424,6 +434,18 @@ static const struct row statement_rows[] = {
 	{ "OMS algorithm", NULL, STATEMENT(SUBJECT, FILES("{\"name\":\"a\",\"algorithm\":\"md5\"}")), 3, "only sha256" },
 	{ "OMS method", NULL, STATEMENT(SUBJECT, "{\"serialization\":{\"method\":\"shards\"}}"), 3, "only files" },
 	{ "OMS hash", NULL, STATEMENT(SUBJECT, "{\"serialization\":{\"hash_type\":\"blake3\"}}"), 3, "only sha256" },
+	{ "OMS serialization []", NULL, STATEMENT(SUBJECT, "{\"serialization\":[]}"), 3, NULL },
+	{ "OMS method 7", NULL, STATEMENT(SUBJECT, "{\"serialization\":{\"method\":7}}"), 3, NULL },
+	{ "OMS files {}", NULL, STATEMENT(SUBJECT, "{\"resources\":{}}"), 3, NULL },
+	{ "OMS file 7", NULL, STATEMENT(SUBJECT, FILES("7")), 3, NULL },
+	{ "OMS predicate []", NULL, STATEMENT(SUBJECT, "[]"), 3, NULL },
+	{ "OMS subject {}", NULL, STATEMENT("{}", FILES(RESOURCE("a"))), 3, NULL },
+	{ "OMS subject 7", NULL, STATEMENT("[7]", FILES(RESOURCE("a"))), 3, NULL },
+	{ "OMS subject's digest []", NULL, STATEMENT("[{\"digest\":[]}]", FILES(RESOURCE("a"))), 3, NULL },
+	{ "OMS subject by another hash", NULL,
+	  STATEMENT("[{\"digest\":{\"sha512\":\"00\"},\"uri\":\"\"}]", FILES(RESOURCE("a"))), 1, "list of 1" },
+	{ "OMS git's digest", NULL, STATEMENT(SUBJECT, "{\"more\":1,\"resources\":[{\"name\":\"a\",\"digest\":"
+	  "\"0123456789012345678901234567890123456789\",\"size\":1}]}"), 3, "no SHA-256" },
 	{ "OMS name NUL", NULL, STATEMENT(SUBJECT, FILES(RESOURCE("a\\u0000b"))), 3, "u0000" },
 	{ "OMS resource twice", NULL, STATEMENT(SUBJECT, FILES("{\"name\":\"a\",\"name\":\"b\"}")), 3, "twice" },
 };

@@ -65,6 +65,16 @@ exits 'convert a cache' 0 "$INGOT" convert "$snapshot" -o cache.gguf
 exits 'inspect what came of it' 0 "$INGOT" inspect cache.gguf
 says 'the anchor is the blob name' '\(hub-cache\)'
 check 'the repository is in the metadata' grep -aq 'acme/tiny' cache.gguf
+# a name without an owner, and a snapshot that no commit names: still a cache, of that name
+cp -a hub/models--* hub/models--alone && mv hub/models--alone/snapshots/* hub/models--alone/snapshots/main
+exits 'a cache without owner and commit' 0 "$INGOT" convert hub/models--alone/snapshots/main -o alone.gguf
+exits 'inspect what came of that' 0 "$INGOT" inspect alone.gguf
+says 'the anchor is the blob name there too' '\(hub-cache\)'
+# a folder of that form elsewhere is a plain folder: its links lead nowhere that counts
+mkdir -p other/snapshots && cp -a hub/models--alone/snapshots/main other/snapshots/main &&
+	cp -a hub/models--alone/blobs other/blobs
+exits 'a folder that looks like a cache' 3 "$INGOT" convert other/snapshots/main -o other.gguf
+says 'a folder that looks like a cache' 'symbolic link'
 mkdir escape && cp -a "$snapshot"/../../. escape/ && f=$(echo escape/snapshots/*/model-00001*.safetensors)
 ln -sf ../../../hub/secret "$f"; echo x >hub/secret
 exits 'a link that leaves the cache' 3 "$INGOT" convert escape/snapshots/* -o escape.gguf
