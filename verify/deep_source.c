@@ -43,11 +43,12 @@ static void bind(struct deep_source *s, const struct want *w, uint64_t matrix, u
 	bool found;
 
 	source_bind(&m, &found, &s->ckpt, &s->arch, w, matrix, part, &s->r->bad);
-	if (m.weight)		/* known, if only by its name */
-		stored_at(s, m.weight)->role = (uint16_t)w->role;
-	if (!found)
+	if (!m.weight)
 		return;
 	k = stored_at(s, m.weight);
+	k->role = (uint16_t)w->role;	/* known, if only by its name */
+	if (!found)
+		return;
 	k->ids = role_class(w->role) == CLASS_IDS;
 	if (m.scale) {
 		k = stored_at(s, m.scale);
