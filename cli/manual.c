@@ -164,7 +164,8 @@ static void bash_command(const struct command *cmd, const struct opt *own, const
 static void zsh_options(const struct opt *o)
 {
 	for (; o && o->name; o++)
-		for (int letter = 0; letter <= (o->letter != 0); letter++) {
+		for (int i = 0; i < (o->letter ? 2 : 1); i++) {
+			bool letter = i == 1;
 			const char *many = o->kind == OPT_LIST ? "*" : "";
 
 			if (letter)
