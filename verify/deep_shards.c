@@ -7,21 +7,17 @@
  * pieces of 4 MiB. A piece keeps its first bad and its first odd place; lines are written at the end, so that
  * threads do not show.
  */
+#include "verify/deep_pieces.h"
 #include "verify/deep_source.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "quantize/quantize.h"
 
 enum { PIECE_BYTES = 4 << 20, MAX_ID_COLUMNS = 1024 };
-enum trouble { SOUND, NOT_FINITE, NO_EXPERT, TWICE };
-struct seen {		/* elements count from the tensor's start */
-	uint64_t bad, odd;
-	uint8_t trouble;
-	bool is_odd;
-};
 struct shards {
 	struct deep_source *s;
 	uint64_t *first;		/* owned; number of each tensor's first piece, and the total */
@@ -75,16 +71,6 @@ static size_t first_byte(const struct byte_rule *r, const uint8_t *b, size_t n)
 	return i;
 }
 
-static size_t first_f64(const uint8_t *b, size_t n)
-{
-	const uint64_t exponent = 0x7FF0000000000000;
-
-	for (size_t i = 0; i < n; i++)
-		if ((load_le(b + 8 * i, 8) & exponent) == exponent)
-			return i;
-	return n;
-}
-
 static float scale_value(enum dtype t, const uint8_t *b)
 {
 	float x;
@@ -115,28 +101,6 @@ static size_t first_odd_scale(const struct stored *k, const uint8_t *b, size_t n
 	return n;
 }
 
-static void look_at_ids(const struct shards *v, const struct st_tensor *t, const uint8_t *b, size_t n, uint64_t e0,
-			struct seen *s)
-{
-	unsigned width = dtype_info(t->dtype)->bytes;
-	size_t cols = (size_t)t->shape[1];
-
-	for (size_t i = 0; i < n; i++) {
-		uint64_t id = load_le(b + width * i, width);
-
-		s->bad = e0 + i;
-		if (id >= v->s->arch.n_expert) {	/* a negative one is a large one here */
-			s->trouble = NO_EXPERT;
-			return;
-		}
-		for (size_t k = i / cols * cols; k < i; k++)
-			if (load_le(b + width * k, width) == id) {
-				s->trouble = TWICE;
-				return;
-			}
-	}
-}
-
 static void look_at_run(const struct shards *v, const struct stored *k, const uint8_t *b, size_t bytes, uint64_t e0,
 			struct seen *s)
 {
@@ -145,10 +109,10 @@ static void look_at_run(const struct shards *v, const struct stored *k, const ui
 	size_t n = bytes / dtype_info(type)->bytes, bad, odd;
 
 	if (k->ids) {
-		look_at_ids(v, k->t, b, n, e0, s);
+		look_at_ids(b, n, dtype_info(type)->bytes, (size_t)k->t->shape[1], v->s->arch.n_expert, e0, s);
 		return;
 	}
-	bad = rule ? first_byte(rule, b, n) : type == DT_F64 ? first_f64(b, n) : codec_first_bad(type, b, n);
+	bad = rule ? first_byte(rule, b, n) : type == DT_F64 ? first_bad_f64(b, n) : codec_first_bad(type, b, n);
 	if (bad < n) {
 		s->trouble = NOT_FINITE;
 		s->bad = e0 + bad;
@@ -173,25 +137,10 @@ static uint64_t piece_bytes(const struct stored *k)
 	return PIECE_BYTES / unit_bytes(k) * unit_bytes(k);
 }
 
-static size_t stored_of(const struct shards *v, uint64_t i)
-{
-	size_t lo = 0, hi = v->s->n_stored;
-
-	while (hi - lo > 1) {		/* the last of those that share a number is the one with pieces */
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (v->first[mid] <= i)
-			lo = mid;
-		else
-			hi = mid;
-	}
-	return lo;
-}
-
 static enum status look(void *arg, uint64_t i, struct verify_worker *w, struct err *e)
 {
 	struct shards *v = arg;
-	size_t number = stored_of(v, i);
+	size_t number = piece_owner(v->first, v->s->n_stored, i);
 	const struct stored *k = &v->s->stored[number];
 	uint64_t from = (i - v->first[number]) * piece_bytes(k), to = u64_min(from + piece_bytes(k), k->t->bytes);
 	uint64_t step = VERIFY_BUFFER / unit_bytes(k) * unit_bytes(k);
@@ -209,22 +158,16 @@ static enum status look(void *arg, uint64_t i, struct verify_worker *w, struct e
 
 /* ---- lines -----------------------------------------------------------------------------------*/
 
-/* "tensor NAME, expert E, row R, column C, bytes A..B of SHARD" */
+/* With the name of the shard. */
 static void place(const struct shards *v, const struct st_tensor *t, uint64_t element, char *buf, size_t cap)
 {
 	unsigned width = dtype_info(t->dtype)->bytes;
-	uint64_t cols = t->n_dims ? t->shape[t->n_dims - 1] : 1, row = element / cols, from = t->off + element * width;
-	char expert[40] = "";
+	size_t n;
 
-	if (t->n_dims > 2) {
-		uint64_t rows = st_elements(t) / t->shape[0] / cols;
-
-		snprintf(expert, sizeof expert, ", expert %llu", (unsigned long long)(row / rows));
-		row %= rows;
-	}
-	snprintf(buf, cap, "tensor %s%s, row %llu, column %llu, bytes %llu..%llu of %s", t->name, expert,
-		 (unsigned long long)row, (unsigned long long)(element % cols), (unsigned long long)from,
-		 (unsigned long long)(from + width), v->s->ckpt.files[t->shard].name);
+	piece_place((struct str){ t->name, strlen(t->name) }, t->shape, t->n_dims, st_elements(t), element,
+		    t->off + element * width, width, buf, cap);
+	n = strlen(buf);
+	snprintf(buf + n, cap - n, " of %s", v->s->ckpt.files[t->shard].name);
 }
 
 /* What is not finite, as text. */
@@ -249,17 +192,14 @@ static void bad_line(const struct shards *v, const struct stored *k, const struc
 {
 	unsigned width = dtype_info(k->t->dtype)->bytes;
 	long long id = width == 4 ? (int32_t)load_le(b, 4) : width == 8 ? (int64_t)load_le(b, 8) : 0;
-	char where[ST_MAX_NAME + 400];
+	char where[ST_MAX_NAME + 400], what[40];
 
-	place(v, k->t, s->bad, where, sizeof where);
 	if (s->trouble == NOT_FINITE)
-		log_add(&v->s->r->bad, "%s: %s%s; %s", where, what_it_is(k->t->dtype, b), k->scale_of ? " as a scale" : "",
-			deep_consequence((enum role)k->role));
-	else if (s->trouble == NO_EXPERT)
-		log_add(&v->s->r->bad, "%s: expert id %lld, there are %u experts; a reader that trusts it leaves its tables",
-			where, id, v->s->arch.n_expert);
+		snprintf(what, sizeof what, "%s%s", what_it_is(k->t->dtype, b), k->scale_of ? " as a scale" : "");
 	else
-		log_add(&v->s->r->bad, "%s: expert id %lld a second time in one row; it would count twice", where, id);
+		snprintf(what, sizeof what, "%lld", id);
+	place(v, k->t, s->bad, where, sizeof where);
+	piece_bad_line(v->s->r, (enum trouble)s->trouble, where, what, v->s->arch.n_expert, deep_consequence((enum role)k->role));
 }
 
 static void odd_line(const struct shards *v, const struct stored *k, const struct seen *s, const uint8_t *b)

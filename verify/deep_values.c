@@ -6,7 +6,7 @@
  * table of ids) and never cross an expert. A piece keeps its first bad place; lines are written at
  * the end, in file order, so that threads do not show.
  */
-#include "verify/deep.h"
+#include "verify/deep_pieces.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -15,13 +15,6 @@
 
 #include "quantize/quantize.h"
 
-enum trouble { SOUND, NOT_FINITE, NO_EXPERT, TWICE };
-/* What a piece showed first; elements count from the tensor's start. */
-struct seen {
-	uint64_t bad, odd;
-	uint8_t trouble;
-	bool is_odd;
-};
 struct values {
 	struct deep_report *r;
 	const struct gguf *g;
@@ -57,36 +50,6 @@ static uint64_t unit_bytes(const struct values *v, const struct gguf_tensor *t)
 	return is_ids(v, t) ? 4 * t->shape[1] : dtype_info(t->dtype)->bytes;
 }
 
-static size_t first_bad_f64(const uint8_t *b, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		double x;
-
-		memcpy(&x, b + 8 * i, 8);
-		if (!isfinite(x))
-			return i;
-	}
-	return n;
-}
-
-static void look_at_ids(const struct values *v, uint64_t cols, const uint8_t *b, size_t n, uint64_t e0, struct seen *s)
-{
-	for (size_t i = 0; i < n; i++) {
-		uint64_t id = load_le(b + 4 * i, 4), from = i / cols * cols;
-
-		s->bad = e0 + i;
-		if (id >= v->n_expert) {	/* a negative one is a large one here */
-			s->trouble = NO_EXPERT;
-			return;
-		}
-		for (uint64_t k = from; k < i; k++)
-			if (load_le(b + 4 * k, 4) == id) {
-				s->trouble = TWICE;
-				return;
-			}
-	}
-}
-
 static void look_at_scales(const struct dtype_info *info, const struct block_parts *p, const uint8_t *b, size_t n, uint64_t e0,
 			   struct seen *s)
 {
@@ -108,7 +71,7 @@ static void look_at_run(const struct values *v, const struct gguf_tensor *t, con
 	size_t n = (size_t)(bytes / info->bytes * info->block), bad;
 
 	if (is_ids(v, t)) {
-		look_at_ids(v, t->shape[1], b, n, e0, s);
+		look_at_ids(b, n, 4, (size_t)t->shape[1], v->n_expert, e0, s);
 		return;
 	}
 	bad = t->dtype == DT_F64 ? first_bad_f64(b, n) : codec_first_bad(t->dtype, b, n);
@@ -121,28 +84,10 @@ static void look_at_run(const struct values *v, const struct gguf_tensor *t, con
 			look_at_scales(info, &parts[i], b, n, e0, s);
 }
 
-/* The tensor that holds piece i. */
-static size_t tensor_of(const struct values *v, uint64_t i)
-{
-	size_t lo = 0, hi = v->g->n_tensors;
-
-	while (hi - lo > 1) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (v->first[mid] <= i)
-			lo = mid;
-		else
-			hi = mid;
-	}
-	while (v->layouts[lo].n_chunks == 0)	/* these share their number with the next */
-		lo--;
-	return lo;
-}
-
 static enum status look(void *arg, uint64_t i, struct verify_worker *w, struct err *e)
 {
 	struct values *v = arg;
-	size_t k = tensor_of(v, i);
+	size_t k = piece_owner(v->first, v->g->n_tensors, i);
 	const struct gguf_tensor *t = &v->g->tensors[k];
 	const struct dtype_info *info = dtype_info(t->dtype);
 	struct seal_chunk piece = seal_chunk(&v->layouts[k], i - v->first[k]);
@@ -177,22 +122,13 @@ static const char *consequence(const struct values *v, const struct gguf_tensor 
 	return deep_consequence(v->r->model ? role_by_name(t->name, &layer) : ROLE_COUNT);
 }
 
-/* "tensor NAME, expert E, row R, column C, bytes A..B"; bytes of the block that holds the element. */
+/* With the bytes of the block that holds the element. */
 static void place(const struct gguf_tensor *t, uint64_t element, char *buf, size_t cap)
 {
 	const struct dtype_info *info = dtype_info(t->dtype);
-	uint64_t cols = t->shape[t->n_dims - 1], all = t->bytes / info->bytes * info->block, row = element / cols;
-	uint64_t from = t->off + element / info->block * info->bytes, rows;
-	char expert[40] = "";
 
-	if (t->n_dims > 2) {
-		rows = all / t->shape[0] / cols;
-		snprintf(expert, sizeof expert, ", expert %llu", (unsigned long long)(row / rows));
-		row %= rows;
-	}
-	snprintf(buf, cap, "tensor %.*s%s, row %llu, column %llu, bytes %llu..%llu", (int)t->name.n, t->name.p, expert,
-		 (unsigned long long)row, (unsigned long long)(element % cols), (unsigned long long)from,
-		 (unsigned long long)(from + info->bytes));
+	piece_place(t->name, t->shape, t->n_dims, t->bytes / info->bytes * info->block, element,
+		    t->off + element / info->block * info->bytes, info->bytes, buf, cap);
 }
 
 /* The value at element, or of its scale, as text. */
@@ -234,13 +170,7 @@ static enum status report_bad(const struct values *v, const struct gguf_tensor *
 	if (value_text(v, t, s->bad, what, e) != OK)
 		return e->status;
 	place(t, s->bad, where, sizeof where);
-	if (s->trouble == NOT_FINITE)
-		log_add(&v->r->bad, "%s: %s; %s", where, what, consequence(v, t));
-	else if (s->trouble == NO_EXPERT)
-		log_add(&v->r->bad, "%s: expert id %s, there are %llu experts; a reader that trusts it leaves its tables",
-			where, what, (unsigned long long)v->n_expert);
-	else
-		log_add(&v->r->bad, "%s: expert id %s a second time in one row; it would count twice", where, what);
+	piece_bad_line(v->r, (enum trouble)s->trouble, where, what, v->n_expert, consequence(v, t));
 	return OK;
 }
 
