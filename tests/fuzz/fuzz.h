@@ -39,4 +39,28 @@ static inline void fuzz_dir(char dir[64])
 		abort();
 }
 
+static inline void fuzz_put(const char *dir, const char *name, const uint8_t *data, size_t n)
+{
+	char path[128];
+	int fd;
+
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0 || write(fd, data, n) != (ssize_t)n)
+		abort();
+	close(fd);
+}
+
+/* Removes the folder and the n files and folders that were made in it, in the order given. */
+static inline void fuzz_remove(const char *dir, const char *const *made, size_t n)
+{
+	char path[128];
+
+	for (size_t i = 0; i < n; i++) {
+		snprintf(path, sizeof path, "%s/%s", dir, made[i]);
+		remove(path);
+	}
+	rmdir(dir);
+}
+
 #endif

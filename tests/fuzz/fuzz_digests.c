@@ -29,25 +29,7 @@ static const char *const made[] = { "a.safetensors", ".cache/huggingface/downloa
 
 static void clean(void)
 {
-	char path[128];
-
-	for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
-		snprintf(path, sizeof path, "%s/%s", dir, made[i]);
-		remove(path);
-	}
-	rmdir(dir);
-}
-
-static void put(const char *name, const uint8_t *data, size_t n)
-{
-	char path[128];
-	int fd;
-
-	snprintf(path, sizeof path, "%s/%s", dir, name);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || write(fd, data, n) != (ssize_t)n)
-		abort();
-	close(fd);
+	fuzz_remove(dir, made, sizeof made / sizeof *made);
 }
 
 static void prepare(void)
@@ -61,7 +43,7 @@ static void prepare(void)
 		if (mkdir(path, 0700) != 0)
 			abort();
 	}
-	put(made[0], (const uint8_t *)"x", 1);
+	fuzz_put(dir, made[0], (const uint8_t *)"x", 1);
 }
 
 /* What the Hub's downloader recorded of a file. */
@@ -72,7 +54,7 @@ static void record(const uint8_t *data, size_t n)
 	struct log notes = { 0 };
 	struct err e;
 
-	put(made[1], data, n);
+	fuzz_put(dir, made[1], data, n);
 	if (source_dir_open(&d, dir, NULL, &e) != OK)
 		abort();
 	if (source_file_open(&f, &d, made[0], NULL, &notes, &e) == OK) {

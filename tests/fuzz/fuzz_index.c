@@ -10,25 +10,7 @@ static const char *const made[] = { "model.safetensors.index.json", "a.safetenso
 
 static void clean(void)
 {
-	char path[128];
-
-	for (size_t i = 0; i < 3; i++) {
-		snprintf(path, sizeof path, "%s/%s", dir, made[i]);
-		remove(path);
-	}
-	rmdir(dir);
-}
-
-static void put(const char *name, const uint8_t *data, size_t n)
-{
-	char path[128];
-	int fd;
-
-	snprintf(path, sizeof path, "%s/%s", dir, name);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || write(fd, data, n) != (ssize_t)n)
-		abort();
-	close(fd);
+	fuzz_remove(dir, made, sizeof made / sizeof *made);
 }
 
 static void put_shard(const char *name, const char *tensor)
@@ -37,7 +19,7 @@ static void put_shard(const char *name, const char *tensor)
 	int n = snprintf((char *)p + 8, sizeof p - 9, "{\"%s\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", tensor);
 
 	store_le(p, 8, (uint64_t)n);
-	put(name, p, 8 + (size_t)n + 1);
+	fuzz_put(dir, name, p, 8 + (size_t)n + 1);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
@@ -54,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		put_shard(made[2], "u");
 		ready = true;
 	}
-	put(made[0], data, n);
+	fuzz_put(dir, made[0], data, n);
 	if (checkpoint_open(&c, dir, NULL, &notes, &e) == OK) {
 		if (c.n_tensors > 2 || c.n_shards > 2 || (!checkpoint_find(&c, "t") && !checkpoint_find(&c, "u")))
 			abort();
