@@ -43,17 +43,14 @@ enum status journal_new(struct journal **out, const char *path, const struct pla
 			uint64_t every, struct err *e)
 {
 	struct journal *j = *out = mem_new(1, sizeof *j, "the journal", e);
-	size_t n = strlen(path) + 16;
 
 	if (!j)
 		return e->status;
 	*j = (struct journal){ .fd = -1, .aux = aux, .every = every ? every : JOURNAL_EVERY, .flushed_at = clock_seconds() };
 	pthread_mutex_init(&j->lock, NULL);
 	pthread_mutex_init(&j->flushing, NULL);
-	if (!(j->path = mem_new(n, 1, "a path", e)) || !(j->fresh = mem_new(n, 1, "a path", e)))
+	if (!(j->path = path_with(path, ".journal", e)) || !(j->fresh = path_with(path, ".journal.new", e)))
 		return e->status;
-	snprintf(j->path, n, "%s.journal", path);
-	snprintf(j->fresh, n, "%s.journal.new", path);
 	return hash_plan(j, p, e);
 }
 

@@ -54,20 +54,10 @@ char *parts_name(const char *out, unsigned k, unsigned n, struct err *e)
 	return s;
 }
 
-static char *beside(const char *path, const char *suffix, struct err *e)
-{
-	size_t room = strlen(path) + strlen(suffix) + 1;
-	char *s = mem_new(room, 1, "a path", e);
-
-	if (s)
-		snprintf(s, room, "%s%s", path, suffix);
-	return s;
-}
-
 static bool is_there(const char *path, const char *suffix)
 {
 	struct err ignored;
-	char *s = beside(path, suffix, &ignored);
+	char *s = path_with(path, suffix, &ignored);
 	bool there = s && access(s, F_OK) == 0;
 
 	free(s);
@@ -77,7 +67,7 @@ static bool is_there(const char *path, const char *suffix)
 static void discard(const char *path, const char *suffix)
 {
 	struct err ignored;
-	char *s = beside(path, suffix, &ignored);
+	char *s = path_with(path, suffix, &ignored);
 
 	if (s)
 		unlink(s);
@@ -134,7 +124,7 @@ static void print_record(char text[RECORD_LIMIT], unsigned n, const uint8_t plan
 
 enum status parts_count(const char *out, const uint8_t plan[SHA256_BYTES], unsigned *n, struct err *e)
 {
-	char *path = beside(out, ".parts", e), *text = NULL, want[RECORD_LIMIT];
+	char *path = path_with(out, ".parts", e), *text = NULL, want[RECORD_LIMIT];
 	struct file f = FILE_NONE;
 	size_t length;
 	enum status st = path ? OK : e->status;
@@ -164,7 +154,7 @@ static enum status another_division(const char *out, unsigned have, unsigned wan
 /* On the disk whole or not at all; ERR_BUSY if another machine, which we did not see yet, was first. */
 static enum status write_record(const char *out, const char *text, struct err *e)
 {
-	char *path = beside(out, ".parts", e), *fresh = path ? beside(out, ".parts.new", e) : NULL;
+	char *path = path_with(out, ".parts", e), *fresh = path ? path_with(out, ".parts.new", e) : NULL;
 	enum status st = fresh ? OK : e->status;
 	int fd = -1;
 
@@ -306,7 +296,7 @@ enum status parts_enter(struct parts *x, const struct convert_options *o, const 
 {
 	enum { TRIES = 100, WAIT_NS = 20000000 };
 	char *name = parts_name(r->paths[0], o->part, o->n_parts, e);
-	char *own = name ? beside(name, ".lock", e) : NULL, *lock = own ? beside(r->paths[0], ".lock", e) : NULL;
+	char *own = name ? path_with(name, ".lock", e) : NULL, *lock = own ? path_with(r->paths[0], ".lock", e) : NULL;
 	bool again = true;
 	enum status st = lock ? OK : e->status;
 
@@ -336,7 +326,7 @@ void parts_leave(struct parts *x)
 void parts_who(const char *out, struct err *e)
 {
 	struct err first = *e, ignored;
-	char *path = beside(out, ".parts", &ignored), *text = NULL, owner[200];
+	char *path = path_with(out, ".parts", &ignored), *text = NULL, owner[200];
 	struct file f = FILE_NONE;
 	size_t length;
 	unsigned n = 0;
@@ -345,7 +335,7 @@ void parts_who(const char *out, struct err *e)
 	    file_slurp(&f, RECORD_LIMIT, &text, &length, &ignored) == OK)
 		n = recorded_number(text);
 	for (unsigned k = 1; k <= n && e->status == ERR_BUSY; k++) {
-		char *name = parts_name(out, k, n, &ignored), *lock = name ? beside(name, ".lock", &ignored) : NULL;
+		char *name = parts_name(out, k, n, &ignored), *lock = name ? path_with(name, ".lock", &ignored) : NULL;
 
 		if (lock && lock_is_held(lock, owner))
 			err_set(e, ERR_BUSY, "%s: part %u/%u is running (%s); wait for it", out, k, n, owner);
@@ -407,7 +397,7 @@ enum status parts_merge(struct journal *j, struct convert_result *r, const struc
 	for (unsigned k = 0; k < n && st == OK; k++) {
 		char *name = parts_name(r->paths[0], k + 1, n, e);
 
-		if (!name || !(paths[k] = beside(name, ".journal", e)))
+		if (!name || !(paths[k] = path_with(name, ".journal", e)))
 			st = e->status;
 		free(name);
 	}

@@ -148,19 +148,6 @@ out:
 
 /* ---- what the checkpoint has beyond the architecture ------------------------------------------*/
 
-static bool is_mtp(const char *name)
-{
-	return strncmp(name, "mtp.", 4) == 0;
-}
-
-static bool contains_any(const struct checkpoint *c, const char *part)
-{
-	for (size_t i = 0; i < c->n_tensors; i++)
-		if (is_mtp(c->by_name[i]->name) && strstr(c->by_name[i]->name, part))
-			return true;
-	return false;
-}
-
 static enum status drop_line(struct plan *p, const char *what, size_t n, uint64_t bytes, const char *why,
 			     struct log *notes, struct err *e)
 {
@@ -185,7 +172,7 @@ static enum status drop_mtp(struct plan *p, const char *what, const char *why, s
 	for (size_t i = 0; i < p->ckpt->n_tensors; i++) {
 		const struct st_tensor *t = p->ckpt->by_name[i];
 
-		if (is_mtp(t->name)) {
+		if (source_is_mtp(t)) {
 			p->shards[t->shard].use[header_index(p, t)] = USE_DROPPED;
 			bytes += t->bytes;
 			n++;
@@ -199,7 +186,7 @@ static enum status plan_mtp(struct plan *p, const struct plan_options *o, struct
 {
 	const struct checkpoint *c = p->ckpt;
 
-	if (contains_any(c, ".markov_head.") || contains_any(c, ".main_proj."))
+	if (source_has_draft(c))
 		return drop_mtp(p, "DSpark draft modules (mtp.*)", "not part of the model's own predictions",
 				notes, e);
 	if (o->no_mtp)
@@ -250,17 +237,6 @@ static enum status order_feeds(struct plan *p, struct err *e)
 					       p->out[f->output].tensors[f->tensor].want.name);
 		}
 	}
-	return OK;
-}
-
-/* Before a loop over every expert that config.json claims: could these tensors hold them? */
-static enum status check_claim(const struct checkpoint *c, const struct arch *a, struct err *e)
-{
-	uint64_t claimed = 3ull * a->n_expert * a->n_layer;
-
-	if (claimed / 8 > c->n_tensors && !checkpoint_find(c, "model.layers.0.mlp.experts.gate_up_proj"))
-		return err_set(e, ERR_FORMAT, "%s: config.json speaks of %u layers of %u experts, which the %zu "
-			       "tensors here cannot hold", c->dir.path, a->n_layer, a->n_expert, c->n_tensors);
 	return OK;
 }
 
@@ -320,7 +296,9 @@ enum status plan_build(struct plan *p, const struct checkpoint *c, const struct 
 
 	TRY(plan_prepare(p, c, e));
 	p->arch = *a;
-	TRY(check_claim(c, a, e));
+	if (!source_can_hold(c, a))
+		TRY(err_set(e, ERR_FORMAT, "%s: config.json speaks of %u layers of %u experts, which the %zu "
+			    "tensors here cannot hold", c->dir.path, a->n_layer, a->n_expert, c->n_tensors));
 	TRY(plan_mtp(p, o, notes, e));
 	before = problems->n_lines + problems->n_dropped;	/* notes and problems may be one log */
 	for (size_t i = 0; i < p->n_outputs; i++)

@@ -298,6 +298,13 @@ static enum status claims_open(struct claims *c, const struct plan *p, struct er
 	return c->shards ? OK : e->status;
 }
 
+static void reading_close(struct reading *r)
+{
+	free(r->text);
+	free(r->same);
+	free(r->shard_of_aux);
+}
+
 static enum status reading_open(struct reading *r, struct err *e)
 {
 	const struct plan *p = r->p;
@@ -335,9 +342,7 @@ enum status journal_resume(struct journal *j, struct plan *p, const struct outpu
 			(unsigned long long)k.lost);
 	count(c, p);
 out:
-	free(r.text);
-	free(r.same);
-	free(r.shard_of_aux);
+	reading_close(&r);
 	return st;
 }
 
@@ -403,9 +408,7 @@ enum status journal_merge(struct journal *j, struct plan *p, char *const *paths,
 		log_add(notes, "%llu chunks are not what the parts' journals say", (unsigned long long)k.lost);
 	count(c, p);
 out:
-	free(r.text);
-	free(r.same);
-	free(r.shard_of_aux);
+	reading_close(&r);
 	return st;
 }
 
@@ -437,6 +440,6 @@ enum status journal_find_sealed(const struct journal *j, const struct plan *p, c
 			c->sealed[o] = journal_is_sealed(paths[o], &p->out[o], x.p + 4);
 		}
 out:
-	free(r.text);
+	reading_close(&r);
 	return st;
 }

@@ -106,6 +106,8 @@ char *mem_strdup(const char *s, struct err *e) MUST_USE;
 double clock_seconds(void);
 /* "DIR/NAME", owned by the caller. */
 char *path_join(const char *dir, const char *name, struct err *e) MUST_USE;
+/* path and a suffix, owned by the caller. */
+char *path_with(const char *path, const char *suffix, struct err *e) MUST_USE;
 
 /* ---- bounded reading of little-endian fields ------------------------------------------- */
 

@@ -199,6 +199,16 @@ char *mem_strdup(const char *s, struct err *e)
 	return p ? memcpy(p, s, n) : NULL;
 }
 
+char *path_with(const char *path, const char *suffix, struct err *e)
+{
+	size_t n = strlen(path) + strlen(suffix) + 1;
+	char *p = mem_new(n, 1, "a path", e);
+
+	if (p)
+		snprintf(p, n, "%s%s", path, suffix);
+	return p;
+}
+
 char *path_join(const char *dir, const char *name, struct err *e)
 {
 	size_t d = strlen(dir), n = strlen(name) + 1;

@@ -161,6 +161,12 @@ struct source_matrix {
 	const struct st_tensor *weight, *scale;	/* borrowed from the checkpoint; scale may be NULL */
 	uint64_t weight_off, scale_off;	/* bytes from the start of those tensors (stacked experts) */
 };
+/* "mtp.*": the MTP block's names, which draft modules of another make take too. */
+bool source_is_mtp(const struct st_tensor *t);
+/* Whether such modules (DSpark) are what is there; the architecture does not describe them. */
+bool source_has_draft(const struct checkpoint *c);
+/* Before a loop over every expert that config.json claims: could these tensors hold them? */
+bool source_can_hold(const struct checkpoint *c, const struct arch *a);
 /* How many source matrices stand side by side in each row: 2 for eh_proj (e_proj | h_proj). */
 unsigned want_parts(const struct want *w);
 /* Finds matrix `matrix` (expert, else 0), part `part` of w. What is missing or mis-shaped becomes

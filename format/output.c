@@ -22,17 +22,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* path + suffix, owned by the caller */
-static char *with_suffix(const char *path, const char *suffix, struct err *e)
-{
-	size_t n = strlen(path) + strlen(suffix) + 1;
-	char *p = mem_new(n, 1, "a path", e);
-
-	if (p)
-		snprintf(p, n, "%s%s", path, suffix);
-	return p;
-}
-
 static enum status open_dir(struct output *o, struct err *e)
 {
 	char *dir = mem_strdup(o->path, e), *slash;
@@ -131,8 +120,8 @@ enum status output_open(struct output *o, const char *path, uint64_t size, bool 
 	o->size = size;
 	o->force = force;
 	o->shared = left == LEFTOVER_SHARE;
-	if (!(o->path = mem_strdup(path, e)) || !(o->partial = with_suffix(path, ".partial", e)) ||
-	    !(lock = with_suffix(path, ".lock", e)))
+	if (!(o->path = mem_strdup(path, e)) || !(o->partial = path_with(path, ".partial", e)) ||
+	    !(lock = path_with(path, ".lock", e)))
 		goto out;
 	TRY(open_dir(o, e));
 	TRY(lock_take(&o->lock, lock, path, o->shared, e));

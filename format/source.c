@@ -17,6 +17,28 @@ enum naming naming_of(const struct checkpoint *c)
 	return checkpoint_find(c, "model.embed_tokens.weight") ? NAMING_TRANSFORMERS : NAMING_DEEPSEEK;
 }
 
+bool source_is_mtp(const struct st_tensor *t)
+{
+	return strncmp(t->name, "mtp.", 4) == 0;
+}
+
+bool source_has_draft(const struct checkpoint *c)
+{
+	for (size_t i = 0; i < c->n_tensors; i++) {
+		const struct st_tensor *t = c->by_name[i];
+
+		if (source_is_mtp(t) && (strstr(t->name, ".markov_head.") || strstr(t->name, ".main_proj.")))
+			return true;
+	}
+	return false;
+}
+
+bool source_can_hold(const struct checkpoint *c, const struct arch *a)
+{
+	return 3ull * a->n_expert * a->n_layer / 8 <= c->n_tensors ||
+	       checkpoint_find(c, "model.layers.0.mlp.experts.gate_up_proj");
+}
+
 unsigned want_parts(const struct want *w)
 {
 	return w->role == ROLE_MTP_EH_PROJ ? 2 : 1;

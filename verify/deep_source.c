@@ -72,27 +72,11 @@ out:
 	return st;
 }
 
-static bool is_mtp(const struct st_tensor *t) { return strncmp(t->name, "mtp.", 4) == 0; }
-
-/* Draft modules of another make take the MTP block's names; the architecture does not describe them. */
-static bool has_draft(const struct deep_source *s)
-{
-	for (size_t i = 0; i < s->n_stored; i++) {
-		const struct st_tensor *t = s->stored[i].t;
-
-		if (is_mtp(t) && (strstr(t->name, ".markov_head.") || strstr(t->name, ".main_proj.")))
-			return true;
-	}
-	return false;
-}
-
 static enum status check_tensors(struct deep_source *s, struct err *e)
 {
-	bool draft = has_draft(s);
+	bool draft = source_has_draft(&s->ckpt);
 
-	/* before a loop over every expert that config.json claims: could these tensors hold them? */
-	if (3ull * s->arch.n_expert * s->arch.n_layer / 8 > s->n_stored &&
-	    !checkpoint_find(&s->ckpt, "model.layers.0.mlp.experts.gate_up_proj")) {
+	if (!source_can_hold(&s->ckpt, &s->arch)) {
 		log_add(&s->r->bad, "config.json: speaks of %u layers of %u experts, which the %zu tensors here cannot hold",
 			s->arch.n_layer, s->arch.n_expert, s->n_stored);
 		return OK;
@@ -104,7 +88,7 @@ static enum status check_tensors(struct deep_source *s, struct err *e)
 	for (size_t i = 0; i < s->n_stored; i++) {
 		const struct stored *k = &s->stored[i];
 
-		if (k->role == ROLE_COUNT && k->scale_of == DT_NONE && !(draft && is_mtp(k->t)))
+		if (k->role == ROLE_COUNT && k->scale_of == DT_NONE && !(draft && source_is_mtp(k->t)))
 			log_add(&s->r->bad, "tensor %s: the architecture has no such tensor (%s, in %s)", k->t->name,
 				dtype_info(k->t->dtype)->name, s->ckpt.files[k->t->shard].name);
 	}
