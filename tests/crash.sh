@@ -127,12 +127,19 @@ for call in pwrite write fsync rename; do
 	done
 done
 report 'parts'
-for ((i = 0; i < 60 * SCALE; i++)); do				# by the clock
+start=${EPOCHREALTIME/./}					# by the clock: at any moment of a run's time
+"$INGOT" convert src -o a.gguf -t 1 --journal-every 2K >out 2>err; clean
+took=$((${EPOCHREALTIME/./} - start)) hit=0
+for ((i = 0; hit < 200 * SCALE && i < 1000 * SCALE; i++)); do	# only those count that met a run alive
 	"$INGOT" convert src -o a.gguf -t $((RANDOM % 4 + 1)) --journal-every 2K >out 2>err & pid=$!
-	sleep "0.0$((RANDOM % 35 + 10))"; kill -KILL $pid; wait $pid
+	us=$((RANDOM * took / 32768))
+	printf -v nap '%d.%06d' $((us / 1000000)) $((us % 1000000)); sleep "$nap"
+	kill -KILL $pid; wait $pid
+	[ $? -ne 137 ] || hit=$((hit + 1))
 	settle 'kill by the clock'
 done
-report 'kills by the clock'
+[ "$hit" -ge $((200 * SCALE)) ] || fail "only $hit kills by the clock met a run alive"
+report "kills by the clock, $hit of them met a run alive"
 exec 2>&3
 
 EIO=5 ENOSPC=28 ENOMEM=12
