@@ -60,7 +60,7 @@ $(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS
 $(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-.PHONY: all check analyze coverage coverage-run crash figures fuzz fuzzers fuzz-targets bench lint clean help tools install uninstall
+.PHONY: all check analyze coverage coverage-run crash figures fuzz fuzzers fuzzers-fast fuzz-targets bench lint clean help tools install uninstall
 all: $(BIN)                 ## build the program
 
 $(BUILD)/%.o: %.c Makefile
@@ -105,6 +105,8 @@ lint:                       ## include layering, banned calls
 analyze:                    ## static analysis: gcc, clang-tidy, cppcheck (minutes)
 	@tests/analyze.sh
 
+$(BUILD)/tests/fuzz/fuzz_statement $(BUILD)/tests/fuzz/replay_statement: override LDFLAGS += \
+	-Wl,--wrap=key_sign,--wrap=key_vouches
 $(FUZZERS): %: %.o $(BUILD)/libingot.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $^ $(LDLIBS) -o $@
 
@@ -114,9 +116,12 @@ $(REPLAYS): $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/
 
 fuzzers:                    ## the fuzz targets, with clang and its sanitizers
 	$(MAKE) CC=clang MODE=fuzz SAN=fuzzer-no-link,address,undefined fuzz-targets
+fuzzers-fast:               ## the same for many executions: no address sanitizer, comparisons are not traced
+	$(MAKE) CC=clang MODE=fast SAN=fuzzer-no-link,undefined fuzz-targets \
+		CFLAGS='-O2 -g -fno-sanitize-coverage=trace-cmp -fsanitize-trap=undefined'
 fuzz-targets: $(FUZZERS)
-fuzz: fuzzers               ## T=60 seconds for each target, or for ONLY=json; prints how many inputs there were
-	@tests/fuzz/run.sh $${T:-60} $(ONLY)
+fuzz: fuzzers $(if $(FUZZ_RUNS),fuzzers-fast)   ## T=60 seconds a target, or until it had FUZZ_RUNS=50000000 inputs in all; ONLY=json
+	@$(if $(FUZZ_RUNS),tests/fuzz/campaign.sh $(FUZZ_RUNS),tests/fuzz/run.sh $${T:-60}) $(ONLY)
 
 bench: $(BIN) tools         ## speed beside this machine's ceilings (40 GB of scratch, minutes)
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench.sh
