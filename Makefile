@@ -60,7 +60,7 @@ $(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS
 $(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-.PHONY: all check analyze coverage coverage-run crash figures fuzz fuzzers fuzzers-fast fuzz-targets bench lint clean help tools install uninstall
+.PHONY: all check analyze coverage coverage-run crash figures fuzz fuzzers fuzzers-fast fuzz-targets bench lint clean help tools install memory memory-run uninstall
 all: $(BIN)                 ## build the program
 
 $(BUILD)/%.o: %.c Makefile
@@ -98,6 +98,13 @@ coverage-run: $(BIN) $(TOOLS) $(REPLAYS) $(PARSER_TESTS)
 
 figures: $(BIN) $(TOOLS) $(BUILD)/tests/fault.so   ## damage, full disks, meddlers, counted; SCALE=50 for a release
 	@BIN=$(BIN) BUILD=$(BUILD) tests/figures.sh
+
+memory:                     ## no byte is read before it is written: clang's memory sanitizer over parsers without libraries
+	$(MAKE) CC=clang SAN=memory FOLDERS=format memory-run
+MEMORY_TESTS := $(patsubst %,$(BUILD)/tests/test_%,base dtype imatrix json vocab) \
+	$(patsubst %,$(BUILD)/tests/fuzz/replay_%,digests gguf imatrix index json safetensors tokenizer)
+memory-run: $(MEMORY_TESTS)
+	@tests/memory.sh $^
 
 lint:                       ## include layering, banned calls
 	@tests/lint.sh

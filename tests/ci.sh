@@ -74,6 +74,7 @@ suite 'make check, address and undefined' make -s -j"$jobs" CC=clang SAN=address
 suite 'killed and failing runs' make -s crash
 suite 'damage and meddling' make -s figures
 suite 'NEON kernels under qemu' tests/neon.sh
+suite 'no byte is read before it is written' make -s -j"$jobs" memory
 step 'build with the thread sanitizer' make -s -j"$jobs" SAN=thread all
 step 'no races' races
 if step 'build the fuzzers' make -s -j"$jobs" fuzzers; then
