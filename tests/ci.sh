@@ -65,8 +65,7 @@ fuzz() {	# new inputs go to a scratch directory, the seeds are only read
 step 'build with gcc, warnings are errors' make -s -j"$jobs" WERROR=1 CC=gcc all tools
 step 'build with clang, warnings are errors' make -s -j"$jobs" WERROR=1 CC=clang all tools
 step 'lint' tests/lint.sh
-step 'cppcheck' cppcheck -q --error-exitcode=1 --std=c11 -j"$jobs" --enable=warning,portability -I. -D_GNU_SOURCE \
-	--include=tests/cppcheck.h --suppressions-list=tests/cppcheck.txt --inline-suppr format quantize convert verify runtime cli
+suite 'gcc -fanalyzer and cppcheck' env JOBS="$jobs" tests/analyze.sh gcc cppcheck
 suite 'make check' make -s check
 step 'gcc and clang make the same bytes' same_bytes
 step 'one perplexity for compilers, threads, source, result' same_perplexity
