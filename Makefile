@@ -109,8 +109,8 @@ memory-run: $(MEMORY_TESTS)
 lint:                       ## include layering, banned calls
 	@tests/lint.sh
 
-analyze:                    ## static analysis: gcc, clang-tidy, cppcheck (minutes)
-	@tests/analyze.sh
+analyze:                    ## static analysis: gcc, clang-tidy, cppcheck (minutes); ONLY=clang-tidy
+	@tests/analyze.sh $(ONLY)
 
 $(BUILD)/tests/fuzz/fuzz_statement $(BUILD)/tests/fuzz/replay_statement: override LDFLAGS += \
 	-Wl,--wrap=key_sign,--wrap=key_vouches
@@ -127,7 +127,7 @@ fuzzers-fast:               ## the same for many executions: no address sanitize
 	$(MAKE) CC=clang MODE=fast SAN=fuzzer-no-link,undefined fuzz-targets \
 		CFLAGS='-O2 -g -fno-sanitize-coverage=trace-cmp -fsanitize-trap=undefined'
 fuzz-targets: $(FUZZERS)
-fuzz: fuzzers $(if $(FUZZ_RUNS),fuzzers-fast)   ## T=60 seconds a target, or until it had FUZZ_RUNS=50000000 inputs in all; ONLY=json
+fuzz: fuzzers $(if $(FUZZ_RUNS),fuzzers-fast)   ## T=60 seconds a target, or FUZZ_RUNS=50000000 inputs; ONLY=json
 	@$(if $(FUZZ_RUNS),tests/fuzz/campaign.sh $(FUZZ_RUNS),tests/fuzz/run.sh $${T:-60}) $(ONLY)
 
 bench: $(BIN) tools         ## speed beside this machine's ceilings (40 GB of scratch, minutes)

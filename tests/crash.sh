@@ -142,21 +142,29 @@ done
 report "kills by the clock, $hit of them met a run alive"
 exec 2>&3
 
-EIO=5 ENOSPC=28 ENOMEM=12
+EIO=5 ENOMEM=12 EFBIG=27 ENOSPC=28 ESTALE=116 EDQUOT=122
+ways=$((SCALE < 20 ? 1 : 4))					# so many errors a call, and threads an allocation
 for call in open read pread write pwrite fsync fallocate rename close; do
 	n=$(count $call)
-	case $call in pwrite | fallocate) e=$ENOSPC ;; *) e=$EIO ;; esac
+	case $call in
+	pwrite | fallocate) errors=($ENOSPC $EIO $EDQUOT $EFBIG) ;;
+	*) errors=($EIO $ESTALE $EDQUOT $ENOMEM) ;;
+	esac
 	step=$(((n + 139) / (140 * SCALE))); [ $step -gt 0 ] || step=1
 	for ((k = 1; k <= n; k += step)); do
-		failing $call $k $e 1
-		failing $call $k "$e+" 2
+		for e in "${errors[@]:0:ways}"; do
+			failing $call $k "$e" 1
+			failing $call $k "$e+" 2
+		done
 	done
 done
 report 'calls that fail, once and for good'
 n=$(count malloc) step=$(((n + 499) / (500 * SCALE))); [ $step -gt 0 ] || step=1
 for ((k = 1; k <= n; k += step)); do
-	failing malloc $k $ENOMEM 1
-	failing malloc $k "$ENOMEM+" 1
+	for ((t = 1; t <= ways; t++)); do
+		failing malloc $k $ENOMEM $t
+		failing malloc $k "$ENOMEM+" $t
+	done
 done
 report 'allocations that fail'
 for call in read pread write pwrite any; do
