@@ -32,6 +32,16 @@ static void find_range(struct grid *g)
 	g->high = fmax(high, middle + log10(1.25) / 2);
 }
 
+static size_t x_of(const struct grid *g, size_t col)
+{
+	return (size_t)g->left + col * (size_t)g->cell_w;
+}
+
+static size_t y_of(const struct grid *g, size_t row)
+{
+	return MARGIN_TOP + row * (size_t)g->cell_h;
+}
+
 static int step_of(const struct grid *g, double v)
 {
 	int step;
@@ -83,8 +93,8 @@ static void put_cells(struct html *h, const struct grid *g)
 				continue;
 			html_put(h, "<rect ");
 			put_class(h, step);
-			html_put(h, " x=\"%zu\" y=\"%zu\" width=\"%d\" height=\"%d\"><title>", (size_t)g->left + c * (size_t)g->cell_w,
-				 MARGIN_TOP + r * (size_t)g->cell_h, g->cell_w - (g->cell_w > 5), g->cell_h - 1);
+			html_put(h, " x=\"%zu\" y=\"%zu\" width=\"%d\" height=\"%d\"><title>", x_of(g, c), y_of(g, r),
+				 g->cell_w - (g->cell_w > 5), g->cell_h - 1);
 			html_put(h, "%s", m->row_word);
 			m->row_name(m->ctx, h, r);
 			html_put(h, ", %s ", m->columns);
@@ -110,8 +120,8 @@ static void put_step(struct html *h, const struct grid *g, int step)
 				continue;
 			while (end < m->n_cols && step_at(g, r, end) == step)
 				end++;
-			html_put(h, "M%zu %zuh%zuv%dh-%zuz", (size_t)g->left + c * (size_t)g->cell_w, MARGIN_TOP + r * (size_t)g->cell_h,
-				 (end - c) * (size_t)g->cell_w, g->cell_h - 1, (end - c) * (size_t)g->cell_w);
+			html_put(h, "M%zu %zuh%zuv%dh-%zuz", x_of(g, c), y_of(g, r), x_of(g, end) - x_of(g, c),
+				 g->cell_h - 1, x_of(g, end) - x_of(g, c));
 		}
 	html_put(h, "\"/>\n");
 }
@@ -133,7 +143,7 @@ static void put_row_title(struct html *h, const struct grid *g, size_t r)
 			worst = c;
 	}
 	html_put(h, "<rect class=\"over-row\" x=\"%d\" y=\"%zu\" width=\"%zu\" height=\"%d\"><title>", g->left,
-		 MARGIN_TOP + r * (size_t)g->cell_h, m->n_cols * (size_t)g->cell_w, g->cell_h);
+		 y_of(g, r), m->n_cols * (size_t)g->cell_w, g->cell_h);
 	html_put(h, "%s", m->row_word);
 	m->row_name(m->ctx, h, r);
 	html_put(h, ": %zu cells, %zu %s, %zu with bad values", n, n_equal, m->equal, n_wrong);
@@ -155,7 +165,7 @@ static void put_names(struct html *h, const struct grid *g)
 	size_t cols = 1;
 	int y = MARGIN_TOP + (int)m->n_rows * g->cell_h;
 
-	while (cols * (size_t)g->cell_w < 24)	/* a label's room */
+	while (cols * (size_t)g->cell_w < (m->n_cols > 100 ? 30u : 22u))	/* a label's room */
 		cols *= 2;
 	for (size_t r = 0; r < m->n_rows; r += rows) {
 		html_put(h, "<text class=\"end\" x=\"%d\" y=\"%.1f\">", g->left - 6,
@@ -200,8 +210,8 @@ static void put_map(struct html *h, const struct grid *g)
 	size_t width = (size_t)g->left + m->n_cols * (size_t)g->cell_w + 12;
 	size_t height = MARGIN_TOP + m->n_rows * (size_t)g->cell_h + MARGIN_BOTTOM;
 
-	html_put(h, "<div class=\"wide\" tabindex=\"0\"><svg class=\"heat\" width=\"%zu\" height=\"%zu\" role=\"img\" aria-label=\"%s\">\n",
-		 width, height, m->label);
+	html_put(h, "<div class=\"wide\" tabindex=\"0\">\n<svg class=\"heat\" width=\"%zu\" height=\"%zu\" role=\"img\" "
+		 "aria-label=\"%s\">\n", width, height, m->label);
 	if (m->n_rows * m->n_cols <= MOST_TITLES) {
 		put_cells(h, g);
 	} else {
@@ -223,7 +233,7 @@ void heat_put(struct html *h, const struct heat *m)
 	find_range(&g);
 	g.cell_w = m->n_cols ? WIDEST / (int)(m->n_cols < WIDEST ? m->n_cols : WIDEST) : 1;
 	g.cell_w = g.cell_w > 26 ? 26 : g.cell_w < 2 ? 2 : g.cell_w;
-	g.cell_h = m->n_rows > 45 ? 9 : m->n_rows > 30 ? 13 : 17;
+	g.cell_h = m->n_rows > 45 ? 9 : m->n_rows > 30 || m->n_cols > 64 ? 14 : 17;
 	for (size_t i = 0; i < m->n_rows * m->n_cols; i++) {
 		any |= step_of(&g, m->v[i]) >= 0;
 		any_equal |= step_of(&g, m->v[i]) == EQUAL;

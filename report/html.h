@@ -46,6 +46,9 @@ void html_section_end(struct html *h);
 /* A row of a table of two columns: a name of the caller's own, then what the caller adds before html_row_end. */
 void html_row(struct html *h, const char *name);
 void html_row_end(struct html *h);
+/* A table that scrolls sideways where it must; heads end with NULL, one that begins with '>' stands over numbers. */
+void html_table(struct html *h, const char *const *heads);
+void html_table_end(struct html *h);
 extern const char html_style[];		/* style.c */
 
 /* The name is taken before the work starts, so that a bad one costs nothing. A file of that name is replaced only if it

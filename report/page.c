@@ -59,6 +59,19 @@ void html_row_end(struct html *h)
 	html_put(h, "</td></tr>\n");
 }
 
+void html_table(struct html *h, const char *const *heads)
+{
+	html_put(h, "<div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr>");
+	for (; *heads; heads++)
+		html_put(h, "<th%s>%s</th>", **heads == '>' ? " class=\"n\"" : "", *heads + (**heads == '>'));
+	html_put(h, "</tr></thead>\n<tbody>\n");
+}
+
+void html_table_end(struct html *h)
+{
+	html_put(h, "</tbody></table></div>\n");
+}
+
 /* ---- the file ---- */
 
 static enum status check_replaced(const char *path, struct err *e)

@@ -485,7 +485,8 @@ static enum status write_page(struct task *t, struct err *e)
 	struct html_parity page = {
 		.m = &t->m, .ref = &t->ref, .o = &t->o, .plan = &t->plan, .result = &t->result,
 		.mtp = t->mtp ? &t->mtp_result : NULL, .text = &t->text, .vocab = t->has_vocab ? &t->vocab : NULL,
-		.spread = &t->spread, .gates = gated(t) ? gate_text(t, false, gates) : NULL, .within = within_gates(t), .words = words,
+		.spread = &t->spread, .gates = gated(t) ? gate_text(t, false, gates) : NULL, .within = within_gates(t),
+		.words = words,
 	};
 
 	if (!t->html_path)

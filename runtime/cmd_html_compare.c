@@ -41,25 +41,38 @@ static struct counts count_pairs(const struct comparison *c)
 
 /* ---- the verdict ---- */
 
+static void say_difference(const struct html_compare *r, const struct counts *n, char *to, size_t cap)
+{
+	struct str worst = n->worst ? n->worst->a->name : STR("none");
+	char number[48];
+
+	html_number_text(number, n->worst ? pair_relative(n->worst) : 0, 3);
+	snprintf(to, cap, "Of %zu tensors that both have, %zu are equal and %zu have other values. The largest relative error of a "
+		 "tensor is %s, in %.*s.%s%s", r->c->n_pairs, n->equal, n->other, number, (int)worst.n, worst.p,
+		 n->odd ? " Some values are no finite numbers." : "", r->most >= 0 ? "" : " No limit was asked for.");
+}
+
 static void put_verdict(struct html *h, const struct html_compare *r, const struct counts *n)
 {
 	const struct comparison *c = r->c;
 	bool all_equal = n->equal == c->n_pairs && c->n_only_a + c->n_only_b == 0 && c->n_pairs;
-	char text[12000], number[48];
+	char text[12000];
 
 	if (!r->ok)
 		snprintf(text, sizeof text, "%s.", r->why);
 	else if (all_equal)
-		snprintf(text, sizeof text, "All %zu tensors of %s and %s hold the same values, to the last bit of each number.", c->n_pairs,
+		snprintf(text, sizeof text, "All %zu tensors of %s and %s hold the same values, to the last bit.", c->n_pairs,
 			 c->a.path, c->b.path);
 	else
-		snprintf(text, sizeof text, "Of %zu tensors that both have, %zu are equal and %zu have other values. The largest relative error of "
-			 "a tensor is %s, in %.*s.%s%s", c->n_pairs, n->equal, n->other,
-			 html_number_text(number, n->worst ? pair_relative(n->worst) : 0, 3), n->worst ? (int)n->worst->a->name.n : 0,
-			 n->worst ? n->worst->a->name.p : "", n->odd ? " Some values are no finite numbers." : "",
-			 r->most >= 0 ? "" : " No limit was asked for.");
-	html_verdict(h, !r->ok ? HTML_BAD : all_equal || r->most >= 0 ? HTML_GOOD : HTML_NEUTRAL,
-		     !r->ok ? "Outside what was asked for" : all_equal ? "Equal" : r->most >= 0 ? "Within the limit" : "Not equal", text);
+		say_difference(r, n, text, sizeof text);
+	if (!r->ok)
+		html_verdict(h, HTML_BAD, "Outside what was asked for", text);
+	else if (all_equal)
+		html_verdict(h, HTML_GOOD, "Equal", text);
+	else if (r->most >= 0)
+		html_verdict(h, HTML_GOOD, "Within the limit", text);
+	else
+		html_verdict(h, HTML_NEUTRAL, "Not equal", text);
 }
 
 static void put_key(struct html *h, const char *name, const char *id, double v)
@@ -129,14 +142,15 @@ static void put_total(struct html *h, const struct type_total *t, size_t i)
 
 static void put_totals(struct html *h, const struct html_compare *r)
 {
-	html_section(h, "types", "By types", "What A stores a value as, and what B does. The relative error is the root of the sum of squared "
-		     "differences over that of A’s squares.");
-	html_put(h, "<div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr><th>A → B</th><th class=\"n\">tensors</th><th class=\"n\">bytes of A</th>"
-		 "<th class=\"n\">bytes of B</th><th class=\"n\">RMS error</th><th class=\"n\">relative</th><th class=\"n\">largest</th>"
-		 "<th class=\"n\">1 − cosine</th></tr></thead>\n<tbody>\n");
+	static const char *const heads[] = { "A → B", ">tensors", ">bytes of A", ">bytes of B", ">RMS error", ">relative",
+					     ">largest", ">1 − cosine", NULL };
+
+	html_section(h, "types", "By types", "What A stores a value as, and what B does. The relative error is the root of the "
+		     "sum of squared differences over that of A’s squares.");
+	html_table(h, heads);
 	for (size_t i = 0; i < r->n_totals; i++)
 		put_total(h, &r->totals[i], i);
-	html_put(h, "</tbody></table></div>\n");
+	html_table_end(h);
 	html_section_end(h);
 }
 
@@ -194,12 +208,13 @@ static void put_pair(struct html *h, const struct pair *p)
 
 static void put_pairs(struct html *h, const struct pair *const *v, size_t n)
 {
-	html_put(h, "<div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr><th>tensor</th><th>types</th><th class=\"n\">RMS</th><th class=\"n\">relative"
-		 "</th><th class=\"n\">1 − cosine</th><th class=\"n\">largest</th><th class=\"n\">worst row</th><th class=\"n\">worst block</th>"
-		 "<th class=\"n\">cut off</th><th class=\"n\">not finite, A</th><th class=\"n\">B</th></tr></thead>\n<tbody>\n");
+	static const char *const heads[] = { "tensor", "types", ">RMS", ">relative", ">1 − cosine", ">largest", ">worst row",
+					     ">worst block", ">cut off", ">not finite, A", ">B", NULL };
+
+	html_table(h, heads);
 	for (size_t i = 0; i < n; i++)
 		put_pair(h, v[i]);
-	html_put(h, "</tbody></table></div>\n");
+	html_table_end(h);
 }
 
 static int by_error(const void *a, const void *b)
@@ -219,8 +234,8 @@ static enum status put_tensors(struct html *h, const struct comparison *c, struc
 		return e->status;
 	for (; n < c->n_pairs; n++)
 		v[n] = &c->pairs[n];
-	html_section(h, "tensors", "Tensor by tensor", "Places are matrix (where there are several), row, column, from 0. Cut off are values that "
-		     "their block had no code for.");
+	html_section(h, "tensors", "Tensor by tensor", "Places are matrix (where there are several), row, column, from 0. Cut "
+		     "off are values that their block had no code for.");
 	qsort(v, n, sizeof *v, by_error);
 	if (n && pair_relative(v[0]) > 0) {
 		size_t worst = 0;

@@ -80,9 +80,9 @@ static void put_kind(void *ctx, struct html *h, size_t i)
 static enum status put_kinds(struct html *h, struct layers *l, struct err *e)
 {
 	double *v = mem_new(l->n_kinds * l->n_layers, sizeof *v, "a map of tensors", e);
-	struct heat map = { .label = "Relative error of each tensor, by kind and layer", .value = "relative error", .equal = "equal",
-			    .columns = "layer", .row_word = "", .margin = 190, .n_rows = l->n_kinds, .n_cols = l->n_layers, .v = v,
-			    .ctx = l, .row_name = put_kind, .col_name = put_number };
+	struct heat map = { .label = "Relative error of each tensor, by kind and layer", .value = "relative error",
+			    .equal = "equal", .columns = "layer", .row_word = "", .margin = 190, .n_rows = l->n_kinds,
+			    .n_cols = l->n_layers, .v = v, .ctx = l, .row_name = put_kind, .col_name = put_number };
 
 	if (!v)
 		return e->status;
@@ -157,8 +157,8 @@ static enum status put_expert_map(struct html *h, const struct layers *l, size_t
 				  struct err *e)
 {
 	struct heat map = { .label = "Relative error of each expert, by layer", .value = "relative error", .equal = "equal",
-			    .columns = "expert", .row_word = "layer ", .margin = 34, .n_rows = l->n_layers, .n_cols = (size_t)n_cols,
-			    .row_name = put_number, .col_name = put_number };
+			    .columns = "expert", .row_word = "layer ", .margin = 34, .n_rows = l->n_layers,
+			    .n_cols = (size_t)n_cols, .row_name = put_number, .col_name = put_number };
 	uint64_t cells;
 	double *v;
 
@@ -183,10 +183,12 @@ static enum status put_expert_map(struct html *h, const struct layers *l, size_t
 
 static void put_worst(struct html *h, const struct worst *w)
 {
+	static const char *const heads[] = { "kind", ">layer", ">expert", ">relative error", NULL };
+
 	if (!w->n)
 		return;
-	html_put(h, "<h3>The largest errors of an expert</h3>\n<div class=\"wide\" tabindex=\"0\"><table>\n<thead><tr><th>kind</th><th class=\"n\">"
-		 "layer</th><th class=\"n\">expert</th><th class=\"n\">relative error</th></tr></thead>\n<tbody>\n");
+	html_put(h, "<h3>The largest errors of an expert</h3>\n");
+	html_table(h, heads);
 	for (size_t i = 0; i < w->n; i++) {
 		html_put(h, "<tr><td><span class=\"name\">");
 		html_text(h, w->v[i].kind);
@@ -195,7 +197,7 @@ static void put_worst(struct html *h, const struct worst *w)
 		html_number(h, w->v[i].relative, 4);
 		html_put(h, "</td></tr>\n");
 	}
-	html_put(h, "</tbody></table></div>\n");
+	html_table_end(h);
 }
 
 static enum status put_experts(struct html *h, const struct layers *l, struct err *e)
@@ -210,8 +212,8 @@ static enum status put_experts(struct html *h, const struct layers *l, struct er
 		if (!n)
 			continue;
 		if (!begun)
-			html_section(h, "experts", "Expert by expert", "Relative error of each expert’s matrix. An expert that stands out was harder "
-				     "to quantize, or is damaged.");
+			html_section(h, "experts", "Expert by expert", "Relative error of each expert’s matrix. One that stands "
+				     "out was harder to quantize, or is damaged.");
 		begun = true;
 		TRY(put_expert_map(h, l, k, n, &w, e));
 	}

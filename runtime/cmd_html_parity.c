@@ -33,9 +33,9 @@ static void say_lossless(const struct html_parity *r, char *to, size_t cap)
 {
 	const struct parity *p = &r->result->parity;
 
-	snprintf(to, cap, "%s predicts exactly what its reference %s predicts: at all %llu scored positions the KL divergence is 0 and "
-		 "both perplexities are %.6f%s.", r->m->path, r->ref->path, (unsigned long long)p->n, r->result->ppl,
-		 p->layers ? ", and the hidden states are equal after every layer" : "");
+	snprintf(to, cap, "%s predicts exactly what its reference %s predicts: at all %llu scored positions the KL "
+		 "divergence is 0 and both perplexities are %.6f%s.", r->m->path, r->ref->path, (unsigned long long)p->n,
+		 r->result->ppl, p->layers ? ", and the hidden states are equal after every layer" : "");
 }
 
 static void say_difference(const struct html_parity *r, char *to, size_t cap)
@@ -45,11 +45,12 @@ static void say_difference(const struct html_parity *r, char *to, size_t cap)
 	bool shown = fabs(p->ln_ratio.mean) > 2 * p->ln_ratio.error;
 	char kld[48], error[48];
 
-	snprintf(to, cap, "Mean KL divergence from the reference %s ± %s over %llu positions; perplexity %.4f against %.4f, %.3g %% %s, which "
-		 "is %s than twice its standard error%s; the most likely token is the same at %.2f %%.",
-		 html_number_text(kld, p->mean_kld.mean, 3), html_number_text(error, p->mean_kld.error, 2), (unsigned long long)p->n,
-		 r->result->ppl, p->ref_ppl.mean, fabs(up), up < 0 ? "lower" : "higher", shown ? "more" : "less",
-		 shown ? "" : " (no change of perplexity is shown)", p->same_best.mean * 100);
+	html_number_text(kld, p->mean_kld.mean, 3);
+	html_number_text(error, p->mean_kld.error, 2);
+	snprintf(to, cap, "Mean KL divergence from the reference %s ± %s over %llu positions; perplexity %.4f against %.4f, "
+		 "%.3g %% %s, which is %s than twice its standard error%s; the most likely token is the same at %.2f %%.", kld,
+		 error, (unsigned long long)p->n, r->result->ppl, p->ref_ppl.mean, fabs(up), up < 0 ? "lower" : "higher",
+		 shown ? "more" : "less", shown ? "" : " (no change of perplexity is shown)", p->same_best.mean * 100);
 }
 
 static void put_verdict(struct html *h, const struct html_parity *r)
@@ -64,9 +65,14 @@ static void put_verdict(struct html *h, const struct html_parity *r)
 		say_lossless(r, text + strlen(gates), sizeof text - sizeof gates);
 	else
 		say_difference(r, text + strlen(gates), sizeof text - sizeof gates);
-	html_verdict(h, r->gates && !r->within ? HTML_BAD : lossless || r->gates ? HTML_GOOD : HTML_NEUTRAL,
-		     lossless ? "Lossless on this text" : !r->gates ? "Not lossless" : r->within ? "Within the gates" : "Outside the gates",
-		     text);
+	if (r->gates && !r->within)
+		html_verdict(h, HTML_BAD, "Outside the gates", text);
+	else if (lossless)
+		html_verdict(h, HTML_GOOD, "Lossless on this text", text);
+	else if (r->gates)
+		html_verdict(h, HTML_GOOD, "Within the gates", text);
+	else
+		html_verdict(h, HTML_NEUTRAL, "Not lossless", text);
 }
 
 /* ---- figures ---- */
@@ -125,22 +131,24 @@ static void put_ppl_table(struct html *h, const struct parity *p, struct estimat
 		{ "Change of the correct token’s probability", "probability_change", p->change, 100 },
 		{ "RMS of that change", "probability_change_rms", p->rms_change, 100 },
 	};
+	static const char *const heads[] = { "Perplexity", ">estimate", "standard error", NULL };
 	char key[80];
 
-	html_put(h, "<table>\n<thead><tr><th>Perplexity</th><th class=\"n\">estimate</th><th>standard error</th></tr></thead>\n<tbody>\n");
+	html_table(h, heads);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		snprintf(key, sizeof key, "%s.%s", prefix, rows[i].key);
 		put_estimate(h, rows[i].name, key, rows[i].v, rows[i].unit);
 	}
-	html_put(h, "</tbody></table>\n");
+	html_table_end(h);
 }
 
 static void put_kld_table(struct html *h, const struct parity *p, const char *prefix)
 {
-	char key[80];
+	char key[80], over[48];
+	const char *const heads[] = { "KL divergence, nats", over, "standard error", NULL };
 
-	html_put(h, "<table>\n<thead><tr><th>KL divergence, nats</th><th class=\"n\">of %llu positions</th><th></th></tr></thead>\n<tbody>\n",
-		 (unsigned long long)p->n);
+	snprintf(over, sizeof over, ">over %llu positions", (unsigned long long)p->n);
+	html_table(h, heads);
 	html_put(h, "<tr><th scope=\"row\">mean</th><td class=\"n\">");
 	snprintf(key, sizeof key, "%s.kl_divergence.mean", prefix);
 	html_value(h, key, p->mean_kld.mean, 6);
@@ -156,14 +164,14 @@ static void put_kld_table(struct html *h, const struct parity *p, const char *pr
 		html_value(h, key, parity_percentile(p, k->percent), 5);
 		html_put(h, "</td><td></td></tr>\n");
 	}
-	html_put(h, "</tbody></table>\n");
+	html_table_end(h);
 }
 
 static void put_figures(struct html *h, const struct html_parity *r)
 {
-	html_section(h, "figures", "Perplexity and divergence", "Both models read the same tokens. Standard errors are those of the mean "
-		     "over positions; that of the ratio is of paired differences, in which what both find hard cancels. The "
-		     "divergence is that of the model’s distribution from the reference’s over the whole vocabulary.");
+	html_section(h, "figures", "Perplexity and divergence", "Both models read the same tokens. Standard errors are those of "
+		     "the mean over positions; that of the ratio is of paired differences, in which what both find hard "
+		     "cancels. The divergence is that of the model’s distribution from the reference’s over all tokens.");
 	html_put(h, "<div class=\"two\">\n<div>\n");
 	put_ppl_table(h, &r->result->parity, (struct estimate){ r->result->ppl, r->result->error }, "parity");
 	html_put(h, "</div>\n<div>\n");
@@ -237,11 +245,11 @@ static enum status put_layer_plot(struct html *h, const struct parity *p, struct
 
 static void put_layer_table(struct html *h, const struct parity *p)
 {
+	static const char *const heads[] = { "after", ">relative RMS error", ">1 − cosine", ">largest difference", NULL };
 	char name[32], key[80];
 
-	html_put(h, "<div><details%s><summary>%zu states as numbers</summary>\n<div class=\"wide\"><table>\n<thead><tr><th>after</th>"
-		 "<th class=\"n\">relative RMS error</th><th class=\"n\">1 − cosine</th><th class=\"n\">largest difference</th></tr></thead>\n"
-		 "<tbody>\n", p->n_layers <= 12 ? " open" : "", p->n_layers);
+	html_put(h, "<div><details%s><summary>%zu states as numbers</summary>\n", p->n_layers <= 12 ? " open" : "", p->n_layers);
+	html_table(h, heads);
 	for (size_t i = 0; i < p->n_layers; i++) {
 		html_put(h, "<tr><th scope=\"row\">%s</th><td class=\"n\">", state_text(i, name));
 		snprintf(key, sizeof key, "parity.layers.%zu.relative_rms_error", i);
@@ -252,19 +260,22 @@ static void put_layer_table(struct html *h, const struct parity *p)
 		html_number(h, p->layers[i].max, 3);
 		html_put(h, "</td></tr>\n");
 	}
-	html_put(h, "</tbody></table></div></details></div>\n");
+	html_table_end(h);
+	html_put(h, "</details></div>\n");
 }
 
 static enum status put_layers(struct html *h, const struct parity *p, struct err *e)
 {
+	bool equal = equal_layers(p);
 	enum status st = OK;
 
 	if (!p->layers)
 		return OK;
-	html_section(h, "layers", "Layer by layer", equal_layers(p) ? "The hidden states of both models are equal after every layer, at every "
-		     "token of every chunk." : "How far the residual streams of the two models are apart after each layer, over all tokens of "
-		     "all chunks: the root of the mean squared difference over that of the reference’s values.");
-	if (!equal_layers(p)) {
+	html_section(h, "layers", "Layer by layer", equal ? "The hidden states of both models are equal after every layer, at "
+		     "every token of every chunk." : "How far the residual streams of the two models are apart after each layer, "
+		     "over all tokens of all chunks: the root of the mean squared difference over that of the reference’s "
+		     "values.");
+	if (!equal) {
 		html_put(h, "<div class=\"two\">\n");
 		TRY(put_layer_plot(h, p, e));
 		put_layer_table(h, p);

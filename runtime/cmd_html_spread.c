@@ -278,7 +278,8 @@ static void put_place_plot(struct html *h, const struct html_parity *r)
 	}
 	plot_axes(&plot, "tokens before the one that is predicted", "mean KL divergence, nats");
 	plot_end(&plot);
-	html_put(h, "<figcaption>Does the error grow with the context? The band is a standard error to both sides.</figcaption></figure>\n");
+	html_put(h, "<figcaption>Does the error grow with the context? The band is a standard error to both sides."
+		 "</figcaption></figure>\n");
 }
 
 void cmd_html_distributions(struct html *h, const struct html_parity *r)
@@ -287,7 +288,8 @@ void cmd_html_distributions(struct html *h, const struct html_parity *r)
 
 	if (!(parity_percentile(p, 100) > 0))
 		return;	/* nothing that could be distributed */
-	html_section(h, "distributions", "How it is distributed", "A mean hides where the differences are. Point at a bar for its figures.");
+	html_section(h, "distributions", "How it is distributed",
+		     "A mean hides where the differences are. Point at a bar for its figures.");
 	html_put(h, "<div class=\"two\">\n");
 	put_kld_plot(h, p);
 	put_tail_plot(h, p);

@@ -79,8 +79,9 @@ static void put_share(struct html *h, double log_prob, const char *class)
 
 	html_put(h, "<td class=\"n\">");
 	html_number(h, p * 100, 3);
-	html_put(h, " %%</td><td><svg viewBox=\"0 0 120 13\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"same\" "
-		 "width=\"120\" height=\"13\"/><rect class=\"%s\" width=\"%.1f\" height=\"13\"/></svg></td>", class, 120 * p);
+	html_put(h, " %%</td><td><svg viewBox=\"0 0 120 13\" preserveAspectRatio=\"none\" aria-hidden=\"true\">"
+		 "<rect class=\"track\" width=\"120\" height=\"13\"/><rect class=\"%s\" width=\"%.1f\" height=\"13\"/></svg></td>",
+		 class, 120 * p);
 }
 
 static enum status put_choice(struct view *v, const char *what, uint32_t id, double by_ref, double by_model, struct err *e)
@@ -136,9 +137,9 @@ enum status cmd_html_worst(struct html *h, const struct html_parity *r, struct e
 		st = e->status;
 		goto out;
 	}
-	html_section(h, "worst", "Where the two differ most", "The positions with the largest divergence, each with the text before "
-		     "it, the token that came (marked) and what followed. ↵ is a line’s end, ⇥ a tab, \\x1B and \\u{202E} "
-		     "are bytes and characters that would not be seen.");
+	html_section(h, "worst", "Where the two differ most", "The positions with the largest divergence, each with the text "
+		     "before it, the token that came (marked) and what followed. ↵ is a line’s end, ⇥ a tab, \\x1B and "
+		     "\\u{202E} are bytes and characters that would not be seen.");
 	html_put(h, "<div class=\"two\">\n");
 	for (size_t i = 0; i < n; i++) {
 		if (i == OPEN)

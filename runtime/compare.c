@@ -272,8 +272,8 @@ static enum status open_experts(struct comparison *c, uint64_t max_memory, struc
 		if (is_experts(&c->pairs[i]) && !u64_add(n, c->pairs[i].n_matrices, &n))
 			n = UINT64_MAX;
 	if (!u64_mul(n, sizeof(struct matrix_error), &bytes) || bytes > max_memory / 4)
-		return err_set(e, ERR_NOMEM, "%s: the errors of %llu experts need more than a quarter of --max-memory; give it more, "
-			       "or take fewer tensors with --tensors", c->a.path, (unsigned long long)n);
+		return err_set(e, ERR_NOMEM, "%s: the errors of %llu experts need more than a quarter of --max-memory; "
+			       "give it more, or take fewer tensors with --tensors", c->a.path, (unsigned long long)n);
 	for (size_t i = 0; i < c->n_pairs; i++) {
 		struct pair *p = &c->pairs[i];
 
