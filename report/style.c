@@ -32,10 +32,9 @@ const char html_style[] =
 "section{border-top:1px solid var(--line);padding-top:18px;margin-top:26px}\n"
 "footer{border-top:1px solid var(--line);margin-top:30px;padding-top:10px}\n"
 /* key figures */
-".keys{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:1px;background:var(--line);border:1px solid "
-"var(--line);\n"
-"border-radius:6px;overflow:hidden;margin:18px 0 0}\n"
-".keys div{background:var(--panel);padding:9px 12px}\n"
+".keys{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:1px;background:var(--panel);border-radius:6px;\n"
+"border:1px solid var(--line);overflow:hidden;margin:18px 0 0}\n"
+".keys div{box-shadow:0 0 0 1px var(--line);padding:9px 12px}\n"
 ".keys dt{color:var(--soft);font-size:13px}\n"
 ".keys dd{margin:0;font-size:20px;font-variant-numeric:tabular-nums;white-space:nowrap}\n"
 ".keys small{display:block;font-size:13px;color:var(--soft)}\n"
