@@ -65,7 +65,7 @@ const char html_style[] =
 "svg .mid{text-anchor:middle}svg .end{text-anchor:end}svg .name{fill:var(--soft);font-family:inherit;font-size:12px}\n"
 ".grid{stroke:var(--line)}.tick,.axis{stroke:var(--soft)}\n"
 ".bar{fill:var(--ref)}.bar.down{fill:var(--model)}.bar.zero{fill:var(--soft)}\n"
-".rule{stroke:var(--model);stroke-dasharray:3 3}.rule-name{fill:var(--model)}\n"
+".rule{stroke:var(--model);stroke-dasharray:3 3}.rule-name{fill:var(--model);paint-order:stroke;stroke:var(--bg);stroke-width:3px}\n"
 ".line{fill:none;stroke:var(--ref);stroke-width:1.6}.band{fill:var(--ref);opacity:.18}\n"
 ".dot{fill:var(--ref)}\n"
 ".p-ref{fill:var(--ref)}.p-model{fill:var(--model)}.c-ref{color:var(--ref)}.c-model{color:var(--model)}\n"

@@ -56,15 +56,19 @@ static void say_difference(const struct html_parity *r, char *to, size_t cap)
 static void put_verdict(struct html *h, const struct html_parity *r)
 {
 	bool lossless = is_lossless(&r->result->parity);
-	char text[12000], gates[400] = "";
+	const struct parity *p = &r->result->parity;
+	char text[12000];
+	size_t n = 0;
 
 	if (r->gates)
-		snprintf(gates, sizeof gates, "%s: %s. ", r->within ? "Within the gates" : "Outside the gates", r->gates);
-	memcpy(text, gates, sizeof gates);
+		n = (size_t)snprintf(text, 400, "%s. ", r->gates);	/* gate_text: at most 300 bytes */
 	if (lossless)
-		say_lossless(r, text + strlen(gates), sizeof text - sizeof gates);
+		say_lossless(r, text + n, sizeof text - n);
+	else if (r->gates)
+		snprintf(text + n, sizeof text - n, "Not lossless: the most likely token is the same at %.2f %% of %llu positions.",
+			 p->same_best.mean * 100, (unsigned long long)p->n);
 	else
-		say_difference(r, text + strlen(gates), sizeof text - sizeof gates);
+		say_difference(r, text + n, sizeof text - n);
 	if (r->gates && !r->within)
 		html_verdict(h, HTML_BAD, "Outside the gates", text);
 	else if (lossless)
