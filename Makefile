@@ -40,7 +40,7 @@ HARDEN  := $(if $(SAN)$(filter debug coverage,$(MODE)),,$(call known,-fstack-cla
 	-fzero-call-used-regs=used-gpr -fstrict-flex-arrays=3 -fzero-init-padding-bits=all))
 override CFLAGS += $(if $(WERROR),-Werror) -std=c17 -ffp-contract=off -fno-strict-aliasing -fPIC -fvisibility=hidden $(SAME) $(WARN) $(HARDEN) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -DSMALL_CODE -DSANITIZED,-fstack-protector-strong)
-# The same bytes wherever it is built: no paths.
+# The same bytes wherever and whenever it is built: no paths, no dates (tests/reproducible.sh).
 export PWD := $(CURDIR)
 SAME    := $(if $(filter debug coverage,$(MODE)),,-ffile-prefix-map=$(CURDIR)=.)
 override CPPFLAGS += -I. -D_GNU_SOURCE $(if $(SAN)$(filter debug coverage,$(MODE)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3) \
@@ -64,7 +64,7 @@ $(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS
 $(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-.PHONY: all check analyze coverage coverage-run crash figures fuzz fuzzers fuzz-targets bench lint clean help tools install install-program install-library install-dev uninstall
+.PHONY: all check analyze coverage coverage-run crash figures fuzz fuzzers fuzz-targets bench lint clean help tools install install-program install-library install-dev uninstall deb reproducible
 all: $(BIN) $(BUILD)/libingot.a $(BUILD)/libingot.so    ## build the program and the library
 
 $(BUILD)/%.o: %.c Makefile
@@ -168,6 +168,12 @@ install-dev: $(BUILD)/libingot.a
 	install -m 644 library/ingot.h $(DESTDIR)$(PREFIX)/include/
 	umask 022; sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(LDLIBS)|' library/ingot.pc.in \
 		>$(DESTDIR)$(LIBDIR)/pkgconfig/ingot.pc
+
+deb: all                    ## Debian packages of program and library, in $(BUILD)/deb
+	@MAKE='$(MAKE)' CC='$(CC)' BUILD='$(BUILD)' VERSION='$(VERSION)' ABI='$(ABI)' packaging/deb.sh
+
+reproducible: deb           ## builds it all again elsewhere and compares the bytes
+	@MAKE='$(MAKE)' CC='$(CC)' BUILD='$(BUILD)' tests/reproducible.sh
 
 uninstall:                  ## remove what install put
 	rm -f $(DESTDIR)$(PREFIX)/bin/ingot $(SHARE)/man/man1/ingot.1 $(SHARE)/man/man1/ingot-*.1 \

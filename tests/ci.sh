@@ -68,6 +68,7 @@ step 'lint' tests/lint.sh
 step 'cppcheck' cppcheck -q --error-exitcode=1 --std=c11 -j"$jobs" --enable=warning,portability -I. -D_GNU_SOURCE \
 	--include=tests/cppcheck.h --suppressions-list=tests/cppcheck.txt --inline-suppr format quantize convert verify runtime library cli
 suite 'make check' make -s check
+step 'the same build elsewhere, byte for byte' make -s reproducible
 step 'gcc and clang make the same bytes' same_bytes
 step 'one perplexity for compilers, threads, source, result' same_perplexity
 suite 'make check, address and undefined' make -s -j"$jobs" CC=clang SAN=address,undefined check
