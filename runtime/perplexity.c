@@ -381,6 +381,15 @@ out:
 	return st;
 }
 
+/* Of the last layer only positions that are scored are wanted, but where all are looked at. */
+static enum status run_layer(struct run *x, struct forward *f, uint32_t l, struct err *e)
+{
+	bool all = x->o->per_layer || x->o->collect || x->o->mtp || l + 1 < f->arch->n_layer;
+
+	return all ? forward_layer(f, l, e) :
+		     forward_last_layer(f, l, (uint32_t)x->p->first, x->o->n_ctx - 1, e);
+}
+
 /* From ids to the last layer, the reference a step ahead. */
 static enum status run_layers(struct run *x, uint32_t n_seq, struct err *e)
 {
@@ -393,8 +402,8 @@ static enum status run_layers(struct run *x, uint32_t n_seq, struct err *e)
 	for (uint32_t l = 0; l < x->f.arch->n_layer; l++) {
 		snprintf(x->what, sizeof x->what, "layer %u of %u", l + 1, x->f.arch->n_layer);
 		if (x->o->reference)
-			TRY(forward_layer(&x->ref, l, e));
-		TRY(forward_layer(&x->f, l, e));
+			TRY(run_layer(x, &x->ref, l, e));
+		TRY(run_layer(x, &x->f, l, e));
 		TRY(compare(x, (size_t)l + 1, e));
 		x->done++;
 	}
