@@ -19,7 +19,7 @@ struct task {
 	uint64_t n_ctx, max_chunks;
 	struct model m, ref, m_mtp, ref_mtp;	/* the latter with --mtp */
 	struct log notes;
-	struct cmd_text text;
+	struct text_ids text;
 	struct perplexity_options o;
 	struct perplexity_plan plan;
 	struct perplexity_result result, mtp_result;
@@ -52,11 +52,11 @@ static enum status read_input(struct task *t, struct err *e)
 	TRY(model_vocab(&t->m, &t->vocab, &t->has_vocab, &t->notes, e));
 	if (t->has_vocab && t->ref_path)
 		TRY(check_ref_vocab(t, &t->vocab, e));
-	TRY(cmd_text_read(&t->text, &t->m, t->has_vocab ? &t->vocab : NULL, t->c.max_memory, e));
+	TRY(text_ids_read(&t->text, &t->m, t->has_vocab ? &t->vocab : NULL, t->c.max_memory, e));
 	t->o.ids = t->text.ids;
 	t->o.n_ids = t->text.n_ids;
 	t->o.bos = t->text.bos;
-	t->o.path = cmd_text_path(&t->text);
+	t->o.path = text_ids_path(&t->text);
 out:
 	if (!t->html_path)	/* else its tokens are shown in the end */
 		vocab_close(&t->vocab);
@@ -536,7 +536,7 @@ out:
 		fclose(t->logprobs);
 	output_abandon(&t->html);
 	vocab_close(&t->vocab);
-	cmd_text_close(&t->text);
+	text_ids_close(&t->text);
 	parity_close(&t->result.parity);
 	parity_close(&t->mtp_result.parity);
 	model_close(&t->m);
