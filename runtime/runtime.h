@@ -422,6 +422,8 @@ enum status session_open(struct session *s, const struct model *m, struct pool *
 enum status session_eval(struct session *s, const uint32_t *ids, uint32_t n, float *logits,
 			 struct err *e) MUST_USE;
 uint32_t session_pos(const struct session *s);	/* tokens so far */
+/* max_memory from which on session_open takes these; UINT64_MAX where it does not fit 64 bits. */
+uint64_t session_least(const struct model *m, uint32_t n_ctx, uint32_t n_batch, unsigned n_threads);
 /* Memory of a session, the threads' tiles and the model's headers apart; UINT64_MAX where it does not
  * fit 64 bits. */
 uint64_t session_bytes(const struct arch *a, uint32_t n_ctx, uint32_t n_batch, unsigned n_threads);
