@@ -232,6 +232,8 @@ static enum status put_layer_plot(struct html *h, const struct parity *p, struct
 			plot.y1 = fmax(plot.y1, ceil(log10(rms) + 1e-9));
 		}
 	}
+	if (plot.y1 < plot.y0)
+		plot.y0 = plot.y1 = 0;	/* no error is a finite number */
 	html_put(h, "<figure><h3>Relative error of the hidden states</h3>\n");
 	plot_begin(&plot, "Relative RMS error of the hidden states after each layer, logarithmic", 0);
 	plot_y_decades(&plot);
