@@ -13,12 +13,13 @@ VERSION := $(shell sed -n 's/^.define INGOT_VERSION "\(.*\)"/\1/p' format/base.h
 ABI     := 0
 
 # The code is everything in the folders but cmd*.c; the program adds cli/ and the cmd*.c, libingot the face in library/.
-FOLDERS := format quantize convert verify runtime library
+FOLDERS := format quantize convert verify runtime report library
 ALL_SRC := $(sort $(wildcard $(FOLDERS:%=%/*.c)))
 CMD_SRC := $(sort $(foreach d,$(FOLDERS),$(wildcard $(d)/cmd*.c)) $(wildcard cli/*.c))
 LIB_SRC := $(filter-out $(CMD_SRC),$(ALL_SRC))
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
 CMD_OBJ := $(CMD_SRC:%.c=$(BUILD)/%.o)
+FACE    := $(filter-out $(BUILD)/report/%,$(LIB_OBJ))
 TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS := $(FUZZERS:$(BUILD)/tests/fuzz/fuzz_%=$(BUILD)/tests/fuzz/replay_%)
@@ -77,15 +78,15 @@ $(BUILD)/internal.a: $(LIB_OBJ)
 	$(AR) rcsD $@ $^
 
 # For others: one object, whose only names are those of library/ingot.h.
-$(BUILD)/libingot.a: $(LIB_OBJ)
+$(BUILD)/libingot.a: $(FACE)
 	@rm -f $@
 	$(CC) -r -nostdlib $^ -o $(BUILD)/libingot.o
 	$$($(CC) -print-prog-name=objcopy) --localize-hidden $(BUILD)/libingot.o
 	$(AR) rcsD $@ $(BUILD)/libingot.o
 
-$(BUILD)/libingot.so: $(LIB_OBJ) library/ingot.map
+$(BUILD)/libingot.so: $(FACE) library/ingot.map
 	$(CC) $(CFLAGS) $(filter-out -pie,$(LDFLAGS)) -shared -Wl,-soname,libingot.so.$(ABI),--version-script=library/ingot.map \
-		$(if $(SAN),,-Wl$(comma)-z$(comma)defs) $(LIB_OBJ) $(LDLIBS) -o $@
+		$(if $(SAN),,-Wl$(comma)-z$(comma)defs) $(FACE) $(LDLIBS) -o $@
 
 $(BIN): $(CMD_OBJ) $(BUILD)/internal.a
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@

@@ -501,8 +501,10 @@ struct perplexity_row {
 	uint64_t index;			/* of the target in the text's ids */
 	uint32_t ahead;			/* 1: of the next token; 2: the MTP block's, of the one after */
 	uint32_t token, best;
-	double log_prob;
-	double ref_log_prob, kld;	/* only with a reference */
+	double log_prob, best_log_prob;
+	/* only with a reference: its own, then how likely each finds what the other puts first */
+	double ref_log_prob, kld, ref_best_log_prob;
+	double best_by_ref, ref_best_by_model;	/* log-probabilities */
 	uint32_t ref_best;
 };
 /* All called from the caller's thread, in index order (rows ahead by 2 follow a batch's others).
