@@ -77,7 +77,7 @@ $(BUILD)/internal.a: $(LIB_OBJ)
 	@rm -f $@
 	$(AR) rcsD $@ $^
 
-# For others: one object, whose only names are those of library/ingot.h.
+# For others, without the pages of report/: one object, whose only names are those of library/ingot.h.
 $(BUILD)/libingot.a: $(FACE)
 	@rm -f $@
 	$(CC) -r -nostdlib $^ -o $(BUILD)/libingot.o
