@@ -19,6 +19,7 @@ CMD_SRC := $(sort $(foreach d,$(FOLDERS),$(wildcard $(d)/cmd*.c)) $(wildcard cli
 LIB_SRC := $(filter-out $(CMD_SRC),$(ALL_SRC))
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
 CMD_OBJ := $(CMD_SRC:%.c=$(BUILD)/%.o)
+FACE    := $(filter-out $(BUILD)/report/%,$(LIB_OBJ))
 TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c))
 FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 REPLAYS := $(FUZZERS:$(BUILD)/tests/fuzz/fuzz_%=$(BUILD)/tests/fuzz/replay_%)
@@ -76,16 +77,16 @@ $(BUILD)/internal.a: $(LIB_OBJ)
 	@rm -f $@
 	$(AR) rcsD $@ $^
 
-# For others: one object, whose only names are those of library/ingot.h.
-$(BUILD)/libingot.a: $(LIB_OBJ)
+# For others, without the pages of report/: one object, whose only names are those of library/ingot.h.
+$(BUILD)/libingot.a: $(FACE)
 	@rm -f $@
 	$(CC) -r -nostdlib $^ -o $(BUILD)/libingot.o
 	$$($(CC) -print-prog-name=objcopy) --localize-hidden $(BUILD)/libingot.o
 	$(AR) rcsD $@ $(BUILD)/libingot.o
 
-$(BUILD)/libingot.so: $(LIB_OBJ) library/ingot.map
+$(BUILD)/libingot.so: $(FACE) library/ingot.map
 	$(CC) $(CFLAGS) $(filter-out -pie,$(LDFLAGS)) -shared -Wl,-soname,libingot.so.$(ABI),--version-script=library/ingot.map \
-		$(if $(SAN),,-Wl$(comma)-z$(comma)defs) $(LIB_OBJ) $(LDLIBS) -o $@
+		$(if $(SAN),,-Wl$(comma)-z$(comma)defs) $(FACE) $(LDLIBS) -o $@
 
 $(BIN): $(CMD_OBJ) $(BUILD)/internal.a
 	$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
