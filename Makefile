@@ -65,7 +65,7 @@ $(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS
 $(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-.PHONY: all check analyze coverage coverage-run crash figures fuzz fuzzers fuzz-targets bench lint clean help tools install install-program install-library install-dev uninstall deb reproducible
+.PHONY: all check analyze coverage coverage-run crash figures fuzz fuzzers fuzzers-fast fuzz-targets bench lint clean help tools install install-program install-library install-dev uninstall deb reproducible memory memory-run
 all: $(BIN) $(BUILD)/libingot.a $(BUILD)/libingot.so    ## build the program and the library
 
 $(BUILD)/%.o: %.c Makefile
@@ -116,12 +116,21 @@ coverage-run: $(BIN) $(TOOLS) $(REPLAYS) $(PARSER_TESTS)
 figures: $(BIN) $(TOOLS) $(BUILD)/tests/fault.so   ## damage, full disks, meddlers, counted; SCALE=50 for a release
 	@BIN=$(BIN) BUILD=$(BUILD) tests/figures.sh
 
+memory:                     ## no byte is read before it is written: clang's memory sanitizer over parsers without libraries
+	$(MAKE) CC=clang SAN=memory FOLDERS=format memory-run
+MEMORY_TESTS := $(patsubst %,$(BUILD)/tests/test_%,base dtype imatrix json vocab) \
+	$(patsubst %,$(BUILD)/tests/fuzz/replay_%,digests gguf imatrix index json safetensors tokenizer)
+memory-run: $(MEMORY_TESTS)
+	@tests/memory.sh $^
+
 lint:                       ## include layering, banned calls
 	@tests/lint.sh
 
-analyze:                    ## static analysis: gcc, clang-tidy, cppcheck (minutes)
-	@tests/analyze.sh
+analyze:                    ## static analysis: gcc, clang-tidy, cppcheck (minutes); ONLY=clang-tidy
+	@tests/analyze.sh $(ONLY)
 
+$(BUILD)/tests/fuzz/fuzz_statement $(BUILD)/tests/fuzz/replay_statement: override LDFLAGS += \
+	-Wl,--wrap=key_sign,--wrap=key_vouches
 $(FUZZERS): %: %.o $(BUILD)/internal.a
 	$(CC) $(CFLAGS) $(LDFLAGS) -fsanitize=fuzzer $^ $(LDLIBS) -o $@
 
@@ -131,9 +140,12 @@ $(REPLAYS): $(BUILD)/tests/fuzz/replay_%: $(BUILD)/tests/fuzz/fuzz_%.o $(BUILD)/
 
 fuzzers:                    ## the fuzz targets, with clang and its sanitizers
 	$(MAKE) CC=clang MODE=fuzz SAN=fuzzer-no-link,address,undefined fuzz-targets
+fuzzers-fast:               ## the same for many executions: no address sanitizer, comparisons are not traced
+	$(MAKE) CC=clang MODE=fast SAN=fuzzer-no-link,undefined fuzz-targets \
+		CFLAGS='-O2 -g -fno-sanitize-coverage=trace-cmp -fsanitize-trap=undefined'
 fuzz-targets: $(FUZZERS)
-fuzz: fuzzers               ## T=60 seconds for each target, or for ONLY=json; prints how many inputs there were
-	@tests/fuzz/run.sh $${T:-60} $(ONLY)
+fuzz: fuzzers $(if $(FUZZ_RUNS),fuzzers-fast)   ## T=60 seconds a target, or FUZZ_RUNS=50000000 inputs; ONLY=json
+	@$(if $(FUZZ_RUNS),tests/fuzz/campaign.sh $(FUZZ_RUNS),tests/fuzz/run.sh $${T:-60}) $(ONLY)
 
 bench: $(BIN) tools         ## speed beside this machine's ceilings (40 GB of scratch, minutes)
 	@BIN=$(BIN) BUILD=$(BUILD) tests/bench.sh
