@@ -168,9 +168,17 @@ out:
 	return st;
 }
 
+static const char *kind_of(const struct source_dir *d)
+{
+	if (d->members)
+		return d->is_cache ? "archive of a Hub cache snapshot" : "archive of a checkpoint directory";
+	return d->is_cache ? "Hub cache snapshot" : "checkpoint directory";
+}
+
 static enum status inspect_source(cJSON *doc, const char *path, const struct inspect_options *o,
 				  struct log *notes, struct err *e)
 {
+	const struct source_options from = { .need = NEED_HEADERS, .stop = &stop_signal };
 	struct checkpoint c;
 	struct arch a;
 	const struct source_file *config;
@@ -179,13 +187,13 @@ static enum status inspect_source(cJSON *doc, const char *path, const struct ins
 	size_t n, known = 0;
 	enum status st;
 
-	TRY(checkpoint_open(&c, path, NULL, notes, e));
+	TRY(checkpoint_open(&c, path, &from, notes, e));
 	config = checkpoint_file(&c, "config.json");
 	for (size_t i = 0; i < c.n_shards; i++) {
 		bytes += (double)c.files[i].file.id.size;
 		known += c.files[i].expected.kind != DIGEST_NONE;
 	}
-	cJSON_AddStringToObject(doc, "kind", c.dir.is_cache ? "Hub cache snapshot" : "checkpoint directory");
+	cJSON_AddStringToObject(doc, "kind", kind_of(&c.dir));
 	cJSON_AddStringToObject(doc, "commit", c.dir.commit);
 	add_number(doc, "bytes", bytes);
 	add_number(doc, "shards", (double)c.n_shards);
@@ -449,7 +457,6 @@ int cmd_inspect(const struct command *self, int argc, char **argv)
 	};
 	struct log notes = { 0 };
 	struct err e = { 0 };
-	struct stat s;
 	struct cli c;
 	cJSON *doc;
 	char **args;
@@ -461,7 +468,7 @@ int cmd_inspect(const struct command *self, int argc, char **argv)
 	doc = cJSON_CreateObject();
 	cJSON_AddStringToObject(doc, "path", cli_escz(args[0]));
 	st = cli_json_open(&c, &e);
-	if (st == OK && stat(args[0], &s) == 0 && S_ISDIR(s.st_mode))
+	if (st == OK && path_is_source(args[0]))
 		st = inspect_source(doc, args[0], &o, &notes, &e);
 	else if (st == OK)
 		st = inspect_gguf(doc, args[0], &o, &notes, &e);

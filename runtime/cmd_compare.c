@@ -286,5 +286,6 @@ int cmd_compare(const struct command *self, int argc, char **argv)
 	o.threads = c.threads;
 	o.max_memory = c.max_memory;
 	o.stop = &stop_signal;
+	o.source = cli_source(&c, NULL);
 	return run(&c, &o, most, &e) == OK ? 0 : cli_fail(&e);
 }

@@ -5,7 +5,6 @@
 #include <cjson/cJSON.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli/cli.h"
 #include "verify/deep.h"
@@ -19,16 +18,9 @@ struct wish {
 	struct key public;
 };
 
-static bool is_directory(const char *path)
-{
-	struct stat s;
-
-	return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
-}
-
 static enum status check_wish(const struct wish *w, const char *path, struct err *e)
 {
-	bool dir = is_directory(path);
+	bool dir = path_is_source(path);
 
 	if (w->oms && !w->key)
 		return err_set(e, ERR_USAGE, "--oms: give the signer's public key with --key PUB.pem; one inside the bundle "
@@ -429,7 +421,7 @@ static enum status run_bundle(struct cli *c, const char *path, const struct wish
 	if (st == OK)
 		fprintf(cli_out(c), "AUTHENTIC: %zu files are those that the key you named signed, %s (SHA-256 %s); not "
 			"looked at: %s\n", r.n_of[FILE_OK], w->public.kind, w->public.fingerprint,
-			is_directory(path) ? "sub-directories, digests of the Hub" : "its own seal, derivation, values");
+			path_is_source(path) ? "sub-directories, digests of the Hub" : "its own seal, derivation, values");
 	source_report_close(&r);
 	bundle_close(&b);
 	return st;
@@ -443,7 +435,7 @@ int cmd_verify(const struct command *self, int argc, char **argv)
 		{ "strict", 0, OPT_FLAG, &w.strict, NULL, "list files without a record, and fail on them; or on what is ODD" },
 		{ "key", 0, OPT_STR, &w.key, "PUB.pem", "also check the signature: by this public key" },
 		{ "oms", 0, OPT_STR, &w.oms, "FILE.sig", "with --key: check against an OpenSSF Model Signing bundle" },
-		{ "source", 0, OPT_STR, &w.source, "SOURCE", "also make the file's contents again from this checkpoint" },
+		{ "source", 0, OPT_SOURCE, &w.source, "SOURCE", "also make the file's contents again from this checkpoint" },
 		{ "sample", 0, OPT_U64, &w.sample, "N", "with --source: N matrices only, and no digests of shards" },
 		{ "imatrix", 0, OPT_STR, &w.imatrix, "FILE", "with --source: the importance matrix that was used" },
 		{ "deep", 0, OPT_FLAG, &w.deep, NULL, "also look at every value, expert and token id, key and shape" },
@@ -464,6 +456,7 @@ int cmd_verify(const struct command *self, int argc, char **argv)
 	cli_catch_signals();
 	o.threads = c.threads;
 	o.stop = &stop_signal;
+	o.source = cli_source(&c, NULL);
 	st = cli_json_open(&c, &e);
 	if (st == OK)
 		st = check_wish(&w, args[0], &e);
@@ -472,7 +465,7 @@ int cmd_verify(const struct command *self, int argc, char **argv)
 	o.header_only = w.header;
 	if (st == OK && w.oms)
 		st = run_bundle(&c, args[0], &w, &o, &doc, &e);
-	else if (st == OK && is_directory(args[0]))
+	else if (st == OK && path_is_source(args[0]))
 		st = run_source(&c, args[0], &w, &o, &doc, &notes, &e);
 	else if (st == OK)
 		st = run_sealed(&c, args[0], &w, &o, &doc, &notes, &e);
