@@ -46,10 +46,18 @@ static bool is_blob(const char *name)
 	       (slash - name == 5 || (slash - name > 5 && slash[-6] == '/')) && memcmp(slash - 5, "blobs", 5) == 0;
 }
 
+/* The allow-list. */
 static bool wanted(const struct unpack *u, const char *name)
 {
-	static const char *const kinds[] = { ".safetensors", ".json", ".txt", ".jinja", ".metadata" };
+	static const char *const kinds[] = { ".safetensors", ".metadata", ".json", ".txt", ".jinja" };
+	const char *slash = strrchr(name, '/');
 
+	if (u->o->need == NEED_HEADERS) {
+		for (size_t i = 0; source_small_files[i]; i++)
+			if (strcmp(slash ? slash + 1 : name, source_small_files[i]) == 0)
+				return true;
+		return ends_with(name, kinds[0]) || ends_with(name, kinds[1]) || is_blob(name);
+	}
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
 		if (ends_with(name, kinds[i]))
 			return true;
