@@ -146,7 +146,8 @@ static enum status keep_some(struct unpack *u, const uint8_t *p, uint64_t n, str
 			       u->m->file.path,
 			       HEADERS_LIMIT);
 	if (n && scratch_write(&s, p, (size_t)n, u->end, e) != OK)
-		return e->status;
+		return err_wrap(e, "%s: member '%.200s' (byte %llu of %llu; --scratch DIR names another folder)", u->m->file.path,
+				u->x->name, (unsigned long long)u->passed, (unsigned long long)u->x->size);
 	u->end += n;
 	u->x->have += n;
 	return OK;

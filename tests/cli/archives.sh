@@ -57,6 +57,10 @@ says '--scratch' 'unpacked to a file without a name in scratch, gone at the end:
 exits '--scratch that is not there' 4 "$INGOT" verify $P --scratch nowhere
 says '--scratch that is not there' 'packed/pax.tar.gz: is compressed; --scratch DIR names a folder'
 
+exits 'no room' 4 sh -c "ulimit -f 1000; exec '$INGOT' verify $P --scratch scratch"
+says 'no room' "pax.tar.gz: member '[^']*safetensors' \(byte [0-9]+ of [0-9]+; --scratch DIR .*free space"
+check 'nothing is left of it' test -z "$(ls -A scratch)"
+
 # The Hub's cache, its links into the blobs of the same archive.
 snap=hub/models--a--b/snapshots/0123456789012345678901234567890123456789
 mkdir -p hub/models--a--b/blobs $snap
@@ -85,6 +89,10 @@ if has strace && strace -o /dev/null true 2>/dev/null; then
 	done
 	strace -f -o trace -e trace=openat,open,creat "$INGOT" inspect $P -q >/dev/null 2>&1
 	check 'inspect unpacks no shard' sh -c '! grep -E "O_CREAT|O_TMPFILE|creat\(" trace'
+	exits 'a disk that fails' 4 strace -f -o /dev/null -e trace=pread64 -e inject=pread64:error=EIO:when=90+ \
+		"$INGOT" convert plain.tar -o x.gguf -t 1
+	says 'a disk that fails' 'plain.tar:m/model-[^ ]*: cannot read \(bytes [0-9]+\.\.[0-9]+\): Input/output error'
+	rm -f x.gguf* mtp-x.gguf*
 fi
 
 # Damage. The flipped byte is in the last shard's data.
