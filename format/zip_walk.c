@@ -182,7 +182,7 @@ static enum status check_local(struct walk *w, struct zip_entry *z, const uint8_
 		st = wrong(w, at, "a member that says it is packed otherwise", e);
 	else if (!widen(own + name_n, extra_n, &size, &packed, NULL))
 		st = wrong(w, at, "extra fields that do not fit", e);
-	else if (!(later && size == 0 && packed == 0) && (size != z->size || packed != z->packed))
+	else if ((size != z->size && !(later && size == 0)) || (packed != z->packed && !(later && packed == 0)))
 		st = wrong(w, at, "a member that says another size", e);
 	else if (!(later && load_le(h + 14, 4) == 0) && load_le(h + 14, 4) != z->crc)
 		st = wrong(w, at, "a member that says another CRC", e);

@@ -18,6 +18,7 @@ forms='plain.tar packed/pax.tar.gz'
 tar --format=gnu -cJf packed/gnu.tar.xz m 2>/dev/null && forms="$forms packed/gnu.tar.xz"
 has zstd && tar --format=ustar -cf - m | zstd -q >packed/ustar.tar.zst && forms="$forms packed/ustar.tar.zst"
 has zip && zip -qr0 stored.zip m && (cd m && zip -qr ../packed/deflated.zip .) && forms="$forms stored.zip packed/deflated.zip"
+has zip && zip -qr - m | cat >packed/piped.zip && forms="$forms packed/piped.zip"
 for a in $forms; do
 	exits "$a: convert" 0 "$INGOT" convert "$a" -o out.gguf --force $R
 	same "$a: the same bytes" out.gguf ref.gguf
