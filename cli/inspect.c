@@ -66,6 +66,9 @@ static void add_machine(cJSON *doc, double bytes)
 	cJSON_AddBoolToObject(m, "fits_in_memory", bytes < memory * 0.9);
 }
 
+/* Of an archive no more is unpacked than that. */
+static const struct source_options headers = { .need = NEED_HEADERS, .stop = &stop_signal };
+
 enum { RUN_CONTEXT = 4096, RUN_BATCH = 512 };	/* a chat of some length, a prompt in batches */
 
 /* What `ingot run` takes, from headers; a model that cannot be run says why. */
@@ -77,7 +80,7 @@ static void add_run(cJSON *doc, const char *path, struct log *notes)
 	struct err e = { 0 };
 	struct model m;
 
-	if (model_open(&m, path, &unused, &e) != OK) {
+	if (model_open_part(&m, path, PART_TRUNK, &headers, &unused, &e) != OK) {
 		log_add(notes, "%s: it cannot be run or measured as it is: %s", path, e.msg);
 	} else {
 		uint32_t n_ctx = m.arch.n_ctx < RUN_CONTEXT ? m.arch.n_ctx : RUN_CONTEXT;
@@ -205,7 +208,6 @@ static const char *kind_of(const struct source_dir *d)
 static enum status inspect_source(cJSON *doc, const char *path, const struct inspect_options *o,
 				  struct log *notes, struct err *e)
 {
-	const struct source_options from = { .need = NEED_HEADERS, .stop = &stop_signal };
 	struct checkpoint c;
 	struct arch a;
 	const struct source_file *config;
@@ -214,7 +216,7 @@ static enum status inspect_source(cJSON *doc, const char *path, const struct ins
 	size_t n, known = 0;
 	enum status st;
 
-	TRY(checkpoint_open(&c, path, &from, notes, e));
+	TRY(checkpoint_open(&c, path, &headers, notes, e));
 	config = checkpoint_file(&c, "config.json");
 	for (size_t i = 0; i < c.n_shards; i++) {
 		bytes += (double)c.files[i].file.id.size;
