@@ -3,11 +3,10 @@
  * cmd.c - `ingot verify`.
  */
 #include <cjson/cJSON.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cli/cli.h"
+#include "verify/cmd.h"
 #include "verify/deep.h"
 #include "verify/derive.h"
 
@@ -48,14 +47,6 @@ static enum status check_wish(const struct wish *w, const char *path, struct err
 		return err_set(e, ERR_USAGE, "%s: only for a source directory%s", w->digests ? "--digests" : "--strict",
 			       w->oms ? " without --oms" : "");
 	return OK;
-}
-
-static void show(void *arg, uint64_t done, uint64_t total)
-{
-	struct progress *p = arg;
-
-	p->total = total;
-	progress_update(p, done, NULL);
 }
 
 static cJSON *source_json(const struct source_report *r, const char *path)
@@ -190,7 +181,7 @@ static enum status run_source(struct cli *c, const char *path, const struct wish
 	enum status st;
 
 	progress_begin(&p, c, "verify", 0);
-	o->progress = show;
+	o->progress = verify_show;
 	o->arg = &p;
 	st = verify_source(&r, path, w->digests, w->strict, o, notes, e);
 	o->arg = NULL;
@@ -204,76 +195,19 @@ static enum status run_source(struct cli *c, const char *path, const struct wish
 	return st;
 }
 
-static void print_damage(const struct cli *c, const struct sealed_report *r)
-{
-	enum { SHOWN = 200 };
-
-	if (r->rewritten || (r->size_differs && !r->has_trailing && r->n_damage == 0)) {
-		fprintf(cli_out(c), "REWRITTEN: %s\n", r->rewritten ? "the seal is another file's"
-								  : "the header is not the sealed one, the tensors are");
-		return;
-	}
-	if (r->n_damage > SHOWN)
-		fprintf(cli_out(c), "DAMAGED: %zu chunks; the first %d:\n", r->n_damage, SHOWN);
-	for (size_t i = 0; i < r->n_damage && i < SHOWN; i++) {
-		const struct damage *d = &r->damage[i];
-		char expert[40] = "";
-
-		if (d->expert != UINT64_MAX)
-			snprintf(expert, sizeof expert, ", expert %llu", (unsigned long long)d->expert);
-		fprintf(cli_out(c), "DAMAGED: tensor %s%s, bytes %llu..%llu\n", cli_esc(d->tensor), expert,
-			(unsigned long long)d->from, (unsigned long long)d->to);
-	}
-	if (r->signature_differs)
-		fprintf(cli_out(c), "DAMAGED: header, the signature's slot, bytes %llu..%llu\n",
-			(unsigned long long)r->seal.signature_off,
-			(unsigned long long)(r->seal.signature_off + r->seal.signature.n));
-	if (r->header_differs || r->root_differs)
-		fprintf(cli_out(c), "DAMAGED: header, bytes 0..%llu\n", (unsigned long long)r->gguf.data_off);
-	if (r->padding_differs)
-		fprintf(cli_out(c), "DAMAGED: padding, byte %llu\n", (unsigned long long)r->padding_at);
-}
-
-static cJSON *sealed_json(const struct sealed_report *r, const char *path, enum status st)
-{
-	cJSON *doc = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(doc, "damage");
-
-	cJSON_AddStringToObject(doc, "path", cli_escz(path));
-	cJSON_AddStringToObject(doc, "kind", "gguf");
-	cJSON_AddStringToObject(doc, "verdict", st == OK ? "INTACT" : st != ERR_MISMATCH ? "UNKNOWN"
-								  : r->rewritten ? "REWRITTEN" : "DAMAGED");
-	cJSON_AddNumberToObject(doc, "bytes", (double)r->file_bytes);
-	cJSON_AddBoolToObject(doc, "sealed", r->sealed);
-	cJSON_AddBoolToObject(doc, "header_differs", r->header_differs || r->root_differs || r->signature_differs);
-	cJSON_AddBoolToObject(doc, "padding_differs", r->padding_differs);
-	cJSON_AddBoolToObject(doc, "trailing_bytes", r->has_trailing);
-	cJSON_AddStringToObject(doc, "header_sha256", r->header_sha256);
-	for (size_t i = 0; i < r->n_damage; i++) {
-		cJSON *o = cJSON_CreateObject();
-
-		cJSON_AddStringToObject(o, "tensor", cli_esc(r->damage[i].tensor));
-		if (r->damage[i].expert != UINT64_MAX)
-			cJSON_AddNumberToObject(o, "expert", (double)r->damage[i].expert);
-		cJSON_AddNumberToObject(o, "from", (double)r->damage[i].from);
-		cJSON_AddNumberToObject(o, "to", (double)r->damage[i].to);
-		cJSON_AddItemToArray(list, o);
-	}
-	return doc;
-}
-
 /* Makes it again; the line says how much of it. */
-static enum status run_derive(struct cli *c, const struct sealed_report *r, const struct file *f, const struct wish *w,
-			      const struct verify_options *o, char line[300], cJSON *doc, struct log *notes, struct err *e)
+static enum status run_derive(struct cli *c, const struct gguf_set *s, const struct wish *w, const struct verify_options *o,
+			      char line[300], cJSON *doc, struct log *notes, struct err *e)
 {
 	struct derive_options d = { .source = w->source, .imatrix = w->imatrix, .sample = w->sample, .run = *o };
 	struct derived_report report;
 	struct progress p;
 	enum status st;
 
-	progress_begin(&p, c, "derive", f->id.size);
-	d.run.progress = show;
+	progress_begin(&p, c, "derive", gguf_set_bytes(s));
+	d.run.progress = verify_show;
 	d.run.arg = &p;
-	st = verify_derived(&report, &r->gguf, f, &d, notes, e);
+	st = verify_derived(&report, &s->gguf, s->files, &d, notes, e);
 	progress_end(&p);
 	for (const char *at = report.differences.text; at && *at; at += strcspn(at, "\n") + 1)
 		fprintf(cli_out(c), "DIFFERS: %s\n", cli_esc((struct str){ at, strcspn(at, "\n") }));
@@ -288,68 +222,87 @@ static enum status run_derive(struct cli *c, const struct sealed_report *r, cons
 }
 
 /* Looks at the values; the line says of how many. */
-static enum status run_deep(struct cli *c, const struct gguf *g, const struct file *f, const struct wish *w,
-			    const struct verify_options *o, char line[300], cJSON *doc, struct err *e)
+static enum status run_deep(struct cli *c, const struct gguf_set *s, const struct wish *w, const struct verify_options *o,
+			    char line[300], cJSON *doc, struct err *e)
 {
 	struct verify_options own = *o;
 	struct deep_report r;
 	struct progress p;
 	enum status st;
 
-	progress_begin(&p, c, "values", f->id.size);
-	own.progress = show;
+	progress_begin(&p, c, "values", gguf_set_bytes(s));
+	own.progress = verify_show;
 	own.arg = &p;
-	st = verify_deep(&r, g, f, &own, e);
+	st = verify_deep(&r, &s->gguf, s->files, &own, e);
 	progress_end(&p);
-	st = deep_result(c, &r, f->path, w->strict, st, line, doc, e);
+	st = deep_result(c, &r, s->files[0].path, w->strict, st, line, doc, e);
 	deep_report_close(&r);
 	return st;
 }
 
-/* What was asked for beyond the seal, and the closing line. */
-static enum status conclude(struct cli *c, const struct sealed_report *r, const struct file *f, const struct wish *w,
-			    const struct verify_options *o, cJSON *doc, struct log *notes, struct err *e)
+/* One key signed every file. */
+static enum status check_signatures(const struct sealed_files *x, const struct wish *w, struct err *e)
 {
-	const char *path = f->path;
-	char derived[300] = "", values[300] = "";
-	bool whole = !w->header;
-	enum status st = w->key ? verify_signature(r, &w->public, path, e) : OK;
+	enum status st = OK;
 
-	bool signed_by = w->key && st == OK, made;
+	for (size_t i = 0; i < x->set.n && st == OK; i++)
+		st = verify_signature(&x->reports[i], &w->public, x->set.files[i].path, e);
+	return st;
+}
+
+/* What the seals show, without what else was asked for. */
+static void print_verdict(const struct cli *c, const struct sealed_files *x, const struct wish *w, bool signed_by, bool made)
+{
+	uint64_t n_chunks = 0;
+	char files[64] = "header";
+
+	for (size_t i = 0; i < x->set.n; i++)
+		n_chunks += x->reports[i].seal.n_chunks;
+	if (x->set.n > 1)
+		snprintf(files, sizeof files, "%zu files of one set: headers", x->set.n);
+	if (w->header && x->set.n > 1)
+		fprintf(cli_out(c), "%s: the headers of all %zu files are as they were sealed", signed_by ? "HEADER AUTHENTIC"
+			: "HEADER INTACT", x->set.n);
+	else if (w->header)
+		fprintf(cli_out(c), "%s: the header is as it was sealed", signed_by ? "HEADER AUTHENTIC" : "HEADER INTACT");
+	else
+		fprintf(cli_out(c), "INTACT%s%s: %s, %zu tensors in %llu chunks and padding are as they were sealed",
+			signed_by ? ", AUTHENTIC" : "", made ? ", DERIVED" : "", files, x->set.gguf.n_tensors,
+			(unsigned long long)n_chunks);
+	fprintf(cli_out(c), " (header digest%s %s)", x->set.n > 1 ? " of the first" : "", x->reports[0].header_sha256);
+	if (signed_by)
+		fprintf(cli_out(c), ", signed by the key you named, %s (SHA-256 %s)", w->public.kind, w->public.fingerprint);
+}
+
+/* What was asked for beyond the seal, and the closing line. */
+static enum status conclude(struct cli *c, const struct sealed_files *x, const struct wish *w, const struct verify_options *o,
+			    cJSON *doc, struct log *notes, struct err *e)
+{
+	char derived[300] = "", values[300] = "", rest[300];	/* rest ends with ", " */
+	enum status st = w->key ? check_signatures(x, w, e) : OK;
+	bool signed_by = w->key && st == OK, made, has_signature = true;
 
 	if (w->key)
 		cJSON_AddStringToObject(doc, "signature", st == OK ? "AUTHENTIC" : "NOT SHOWN");
 	if (w->source && st == OK)
-		st = run_derive(c, r, f, w, o, derived, doc, notes, e);
+		st = run_derive(c, &x->set, w, o, derived, doc, notes, e);
 	made = w->source && st == OK;
 	if (w->deep && (st == OK || st == ERR_MISMATCH || st == ERR_NO_DIGEST)) {
 		struct err own;
-		enum status deep = run_deep(c, &r->gguf, f, w, o, values, doc, &own);
+		enum status deep = run_deep(c, &x->set, w, o, values, doc, &own);
 
 		if (deep != OK && st == OK) {
 			*e = own;
 			st = deep;
 		}
 	}
-	const char *left = w->key ? "" : r->signature_present ? "its signature (give --key PUB.pem), "
-							       : "authenticity (it is not signed), ";
-
-	if (whole)
-		fprintf(cli_out(c), "INTACT%s%s: header, %zu tensors in %llu chunks and padding are as they were sealed (header "
-			"digest %s)", signed_by ? ", AUTHENTIC" : "", made ? ", DERIVED" : "",
-			r->gguf.n_tensors,
-			(unsigned long long)r->seal.n_chunks, r->header_sha256);
-	else
-		fprintf(cli_out(c), "%s: the header is as it was sealed (header digest %s)",
-			signed_by ? "HEADER AUTHENTIC" : "HEADER INTACT", r->header_sha256);
-	if (signed_by)
-		fprintf(cli_out(c), ", signed by the key you named, %s (SHA-256 %s)", w->public.kind,
-			w->public.fingerprint);
-	char rest[300];	/* ends with ", " */
-
-	snprintf(rest, sizeof rest, "%s%s%s%s%s", whole ? "" : "the tensors' bytes, ",
-		 w->key && !signed_by ? "who signed it, " : "", left, !derived[0] ? "derivation from a source, "
-		 : w->sample ? "the other matrices and the shards' digests, " : "",
+	print_verdict(c, x, w, signed_by, made);
+	for (size_t i = 0; i < x->set.n; i++)
+		has_signature &= x->reports[i].signature_present;
+	snprintf(rest, sizeof rest, "%s%s%s%s%s", w->header ? "the tensors' bytes, " : "",
+		 w->key && !signed_by ? "who signed it, " : "",
+		 w->key ? "" : has_signature ? "its signature (give --key PUB.pem), " : "authenticity (it is not signed), ",
+		 !derived[0] ? "derivation from a source, " : w->sample ? "the other matrices and the shards' digests, " : "",
 		 values[0] ? "" : "values, ");
 	fprintf(cli_out(c), "%s%s", derived, values);
 	if (rest[0])
@@ -359,16 +312,13 @@ static enum status conclude(struct cli *c, const struct sealed_report *r, const 
 }
 
 /* The values of a file that is damaged, or has no seal: its own error stays unless values are bad. */
-static enum status deep_only(struct cli *c, const struct sealed_report *r, const struct file *f, const struct wish *w,
-			     const struct verify_options *o, cJSON **doc, enum status sealed, struct err *e)
+static enum status deep_only(struct cli *c, const struct sealed_files *x, const struct wish *w, const struct verify_options *o,
+			     cJSON *doc, enum status sealed, struct err *e)
 {
 	char values[300] = "";
 	struct err own;
-	enum status st;
+	enum status st = run_deep(c, &x->set, w, o, values, doc, &own);
 
-	if (!*doc)
-		*doc = sealed_json(r, f->path, sealed);
-	st = run_deep(c, &r->gguf, f, w, o, values, *doc, &own);
 	fprintf(cli_out(c), "%s%s; not looked at: authenticity, derivation from a source\n",
 		sealed == ERR_MISMATCH ? "NOT INTACT" : "NO SEAL: whether bytes changed cannot be told", values);
 	if (st == OK || sealed == ERR_MISMATCH)
@@ -380,28 +330,16 @@ static enum status deep_only(struct cli *c, const struct sealed_report *r, const
 static enum status run_sealed(struct cli *c, const char *path, const struct wish *w, struct verify_options *o,
 			      cJSON **doc, struct log *notes, struct err *e)
 {
-	struct sealed_report r = { 0 };
-	struct file f;
-	struct progress p;
-	enum status st = file_open(&f, AT_FDCWD, path, true, path, e);
+	struct sealed_files x;
+	enum status st = sealed_files_verify(&x, c, path, o, notes, e);
 
-	if (st != OK)
-		return st;
-	progress_begin(&p, c, "verify", f.id.size);
-	o->progress = show;
-	o->arg = &p;
-	st = verify_sealed(&r, &f, o, notes, e);
-	o->arg = NULL;
-	progress_end(&p);
-	print_damage(c, &r);
-	if (r.sealed)
-		*doc = sealed_json(&r, path, st);
+	if (x.any_sealed || (w->deep && (st == ERR_MISMATCH || st == ERR_NO_DIGEST)))
+		*doc = sealed_files_json(&x, path, st);
 	if (st == OK)
-		st = conclude(c, &r, &f, w, o, *doc, notes, e);
-	else if (w->deep && (st == ERR_MISMATCH || st == ERR_NO_DIGEST))
-		st = deep_only(c, &r, &f, w, o, doc, st, e);
-	sealed_report_close(&r);
-	file_close(&f);
+		st = conclude(c, &x, w, o, *doc, notes, e);
+	else if (w->deep && x.set.n_missing == 0 && (st == ERR_MISMATCH || st == ERR_NO_DIGEST))
+		st = deep_only(c, &x, w, o, *doc, st, e);
+	sealed_files_close(&x);
 	return st;
 }
 
@@ -416,7 +354,7 @@ static enum status run_bundle(struct cli *c, const char *path, const struct wish
 	if (st != OK)
 		return st;
 	progress_begin(&p, c, "verify", 0);
-	o->progress = show;
+	o->progress = verify_show;
 	o->arg = &p;
 	st = verify_bundle(&r, path, &b, w->oms, o, e);
 	o->arg = NULL;
