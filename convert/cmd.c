@@ -244,7 +244,7 @@ struct request {
 	{ "report", 0, OPT_OUT, &(q).report, "FILE", "how far each tensor moved: TSV, or JSON if FILE ends in .json" }, \
 	{ "sums", 0, OPT_FLAG, &(q).o.sums, NULL, "also write OUT.gguf.SHA256SUMS (one more read)" },    \
 	{ "target-size", 0, OPT_SIZE, &(q).o.target_size, "SIZE", "choose types so that OUT.gguf has at most SIZE" }, \
-	{ "split-max-size", 0, OPT_SIZE, &(q).o.split_max, "SIZE", "files of at most SIZE: OUT-00001-of-0000N.gguf, each sealed" }, \
+	{ "split-max-size", 0, OPT_SIZE, &(q).o.split_max, "SIZE", "files of at most SIZE, OUT-00001-of-0000N.gguf" }, \
 	{ "write-recipe", 0, OPT_OUT, &(q).o.write_recipe, "FILE", "the recipe that is used, for --recipe" }, \
 	{ "dry-run", 0, OPT_FLAG, &(q).o.dry_run, NULL, "print the plan with expected errors, and stop" }, \
 	{ "force", 0, OPT_FLAG, &(q).o.force, NULL, "replace an existing OUT.gguf when the new one is complete" }, \
@@ -305,8 +305,8 @@ static int carry_out(struct request *q, struct cli *c, const char *verb, run_fn 
 		st = err_set(&e, ERR_USAGE, "%s: --recipe and --target-size both choose types; give one (--tensor-type goes "
 			     "with either)", verb);
 	else if (q->o.target_size && q->o.split_max)
-		st = err_set(&e, ERR_USAGE, "%s: --target-size is of one file, without the headers that --split-max-size adds; take the "
-			     "recipe of a --dry-run with --write-recipe, and give that", verb);
+		st = err_set(&e, ERR_USAGE, "%s: --target-size is of one file, without the headers that "
+			     "--split-max-size adds; take the recipe of a --dry-run with --write-recipe, and give that", verb);
 	else if (!q->o.out)
 		st = err_set(&e, ERR_USAGE, "%s: -o OUT.gguf is missing; `ingot help %s` lists the options", verb, verb);
 	else

@@ -276,7 +276,8 @@ static enum status incomplete(const struct gguf_set *s, const char *path, struct
 		size_t at = strlen(list);
 
 		if (s->files[i].fd < 0)
-			snprintf(list + at, sizeof list - at, "%s%.270s", n++ ? ", " : "", slash ? slash + 1 : s->files[i].path);
+			snprintf(list + at, sizeof list - at, "%s%.270s", n++ ? ", " : "",
+				 slash ? slash + 1 : s->files[i].path);
 	}
 	return err_set(e, ERR_FORMAT, "%s: %zu of the set's %zu files are missing: %s%s; fetch them, or convert again", path,
 		       s->n_missing, s->n, list, s->n_missing > SHOWN ? ", ..." : "");

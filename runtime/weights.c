@@ -51,7 +51,7 @@ static enum status bind(struct weight *w, const struct model *m, const struct wa
 			      .cols = want->shape[want->n_dims - 1], .parts = want_parts(want) };
 	if (!m->is_gguf)
 		return OK;
-	w->tensor = gguf_find_tensor(&m->set.gguf, want->name);
+	w->tensor = peer_find_tensor(&m->set.gguf, want->name);
 	if (!w->tensor)
 		return err_set(e, ERR_FORMAT, "the tensor is missing (tensor %s)", want->name);
 	return check_gguf(w, e);

@@ -105,7 +105,8 @@ static enum status sign_files(struct cli *c, const struct sign *s, const struct 
 	enum status st = OK;
 
 	if (set->n > 1 && s->oms)
-		return err_set(e, ERR_USAGE, "--oms: a bundle is made of one file, and %s is one of %zu; leave it out", s->path, set->n);
+		return err_set(e, ERR_USAGE, "--oms: a bundle is made of one file, and %s is one of %zu; leave it out", s->path,
+			       set->n);
 	if (set->n > 1) {
 		doc = cJSON_CreateObject();
 		cJSON_AddStringToObject(doc, "path", cli_escz(s->path));
