@@ -584,8 +584,8 @@ enum status gguf_join(struct gguf *all, const struct gguf *parts, size_t n, cons
 		const struct gguf_tensor *b = &all->tensors[all->tensor_index[twice]];
 		bool swap = a->file > b->file;
 
-		return err_set(e, ERR_FORMAT, "%s: tensor %.*s is in %s too; which one holds is not defined: one of the files is of "
-			       "another set", files[(swap ? a : b)->file].path, (int)a->name.n, a->name.p,
+		return err_set(e, ERR_FORMAT, "%s: tensor %.*s is in %s too; which one holds is not defined: one of the files is "
+			       "of another set", files[(swap ? a : b)->file].path, (int)a->name.n, a->name.p,
 			       files[(swap ? b : a)->file].path);
 	}
 	return OK;

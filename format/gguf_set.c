@@ -77,8 +77,8 @@ static enum status check_numbers(const struct gguf_set *s, size_t i, struct err 
 	if (!gguf_u64(g, SPLIT_KEY_TENSORS, &total))
 		return bad_key(f, SPLIT_KEY_TENSORS, e);
 	if (count != s->n || no != i)
-		return err_set(e, ERR_FORMAT, "%s: says of itself that it is number %llu of %llu (from 0: " SPLIT_KEY_NO "), its name "
-			       "says number %zu of %zu; it was renamed or belongs to another set", f->path,
+		return err_set(e, ERR_FORMAT, "%s: says of itself that it is number %llu of %llu (from 0: " SPLIT_KEY_NO "), its "
+			       "name says number %zu of %zu; it was renamed or belongs to another set", f->path,
 			       (unsigned long long)no, (unsigned long long)count, i, s->n);
 	return OK;
 }
@@ -92,8 +92,8 @@ static enum status check_alike(const struct gguf_set *s, size_t i, size_t first,
 		const struct gguf_kv *a = gguf_find(&s->parts[first], keys[k]), *b = gguf_find(&s->parts[i], keys[k]);
 
 		if (a && b && (a->data_bytes != b->data_bytes || memcmp(a->data, b->data, (size_t)a->data_bytes) != 0))
-			return err_set(e, ERR_FORMAT, "%s: %s is not that of %s; they are files of different sets", s->files[i].path,
-				       keys[k], s->files[first].path);
+			return err_set(e, ERR_FORMAT, "%s: %s is not that of %s; they are files of different sets",
+				       s->files[i].path, keys[k], s->files[first].path);
 	}
 	return OK;
 }
@@ -230,8 +230,8 @@ static enum status join(struct gguf_set *s, struct err *e)
 	if (gguf_join(&s->gguf, s->parts, s->n, s->files, e) != OK)
 		return e->status;
 	if (gguf_u64(&s->gguf, SPLIT_KEY_TENSORS, &total) && total != s->gguf.n_tensors)
-		return err_set(e, ERR_FORMAT, "%s: " SPLIT_KEY_TENSORS " is %llu, the %zu files of the set have %zu tensors; a file "
-			       "is not the one that was written with the others: fetch the set again", s->files[0].path,
+		return err_set(e, ERR_FORMAT, "%s: " SPLIT_KEY_TENSORS " is %llu, the %zu files of the set have %zu tensors; one "
+			       "is not that that was written with the others: fetch the set again", s->files[0].path,
 			       (unsigned long long)total, s->n, s->gguf.n_tensors);
 	return OK;
 }
