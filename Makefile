@@ -10,7 +10,7 @@ PREFIX  ?= /usr/local
 PKGS    := zlib libarchive libcjson libcrypto
 
 # The library is everything in the folders but cmd*.c; the program adds cli/ and the cmd*.c.
-FOLDERS := format quantize convert verify runtime
+FOLDERS := format quantize convert verify runtime report
 ALL_SRC := $(wildcard $(FOLDERS:%=%/*.c))
 CMD_SRC := $(foreach d,$(FOLDERS),$(wildcard $(d)/cmd*.c)) $(wildcard cli/*.c)
 LIB_SRC := $(filter-out $(CMD_SRC),$(ALL_SRC))

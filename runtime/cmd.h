@@ -30,6 +30,13 @@ void cmd_text_print(FILE *to, const struct cmd_text *t, const struct perplexity_
 void cmd_text_json(cJSON *doc, const struct cmd_text *t);
 void cmd_text_close(struct cmd_text *t);
 
+/* ---- cmd.c: what --json and the page call alike ---- */
+
+struct kld_percentile { double percent; const char *name, *key; };
+enum { N_KLD_PERCENTILES = 7 };
+extern const struct kld_percentile kld_percentiles[N_KLD_PERCENTILES];	/* the largest first */
+double parity_ppl_increase(const struct parity *p);	/* in percent; exactly 0 for equal predictions */
+
 /* ---- cmd_weights.c ---- */
 
 /* Bytes of weights read and the time for it, of all models together; closed ones (no path) are passed

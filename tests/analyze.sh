@@ -30,7 +30,7 @@ command -v clang-tidy >/dev/null || echo 'clang-tidy is missing' >"$log"
 clean 'clang-tidy'
 
 cppcheck -q --error-exitcode=1 --std=c11 -j"$jobs" --enable=warning,portability -I. -D_GNU_SOURCE --include=tests/cppcheck.h \
-	--suppressions-list=tests/cppcheck.txt --inline-suppr format quantize convert verify runtime cli >"$log" 2>&1 ||
+	--suppressions-list=tests/cppcheck.txt --inline-suppr format quantize convert verify runtime report cli >"$log" 2>&1 ||
 	echo "cppcheck ended with $?" >>"$log"
 clean 'cppcheck'
 echo "$passed passed, $failed failed"

@@ -66,7 +66,7 @@ step 'build with gcc, warnings are errors' make -s -j"$jobs" WERROR=1 CC=gcc all
 step 'build with clang, warnings are errors' make -s -j"$jobs" WERROR=1 CC=clang all tools
 step 'lint' tests/lint.sh
 step 'cppcheck' cppcheck -q --error-exitcode=1 --std=c11 -j"$jobs" --enable=warning,portability -I. -D_GNU_SOURCE \
-	--include=tests/cppcheck.h --suppressions-list=tests/cppcheck.txt --inline-suppr format quantize convert verify runtime cli
+	--include=tests/cppcheck.h --suppressions-list=tests/cppcheck.txt --inline-suppr format quantize convert verify runtime report cli
 suite 'make check' make -s check
 step 'gcc and clang make the same bytes' same_bytes
 step 'one perplexity for compilers, threads, source, result' same_perplexity
