@@ -144,8 +144,9 @@ enum status gguf_set_check_seals(const struct gguf_set *s, struct err *e)
 		struct seal own;
 		struct err ignored;
 
-		/* what another tool carried over when it cut a file anew says nothing of these files */
-		if (s->files[i].fd < 0 || !roots || seal_read(&own, &s->parts[i], &ignored) != OK)
+		/* what another tool carried over when it wrote a file anew says nothing of these files */
+		if (s->files[i].fd < 0 || !roots || seal_read(&own, &s->parts[i], &ignored) != OK ||
+		    own.file_size != s->files[i].id.size)
 			continue;
 		st = check_roots(s, i, roots, e);
 		if (st == OK)
