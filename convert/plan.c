@@ -341,6 +341,12 @@ void plan_output_close(struct plan_output *out)
 	gguf_writer_close(&out->header);
 }
 
+const char *plan_source_type(const struct plan_tensor *t)
+{
+	return t->source_kind == SOURCE_FP4 ? "FP4" : t->source_kind == SOURCE_FP8 ? "FP8"
+						    : dtype_info(t->source_type)->name;
+}
+
 void plan_close(struct plan *p)
 {
 	for (size_t i = 0; p->out && i < p->n_outputs; i++)

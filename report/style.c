@@ -65,7 +65,7 @@ const char html_style[] =
 "svg .mid{text-anchor:middle}svg .end{text-anchor:end}svg .name{fill:var(--soft);font-family:inherit;font-size:12px}\n"
 ".grid{stroke:var(--line)}.tick,.axis{stroke:var(--soft)}\n"
 ".bar{fill:var(--ref)}.bar.down{fill:var(--model)}.bar.zero{fill:var(--soft)}\n"
-".rule{stroke:var(--model);stroke-dasharray:3 3}"
+".rule{stroke:var(--model);stroke-dasharray:3 3}\n"
 ".rule-name{fill:var(--model);paint-order:stroke;stroke:var(--bg);stroke-width:3px}\n"
 ".line{fill:none;stroke:var(--ref);stroke-width:1.6}.band{fill:var(--ref);opacity:.18}\n"
 ".dot{fill:var(--ref)}\n"
@@ -99,4 +99,9 @@ const char html_style[] =
 "--same:#e9edf1;--wrong:#d3107c;--mark:#fff0b8;\n"
 "--s0:#f5f3c9;--s1:#c3e09e;--s2:#7bce8e;--s3:#08b795;--s4:#089696;--s5:#04768d;--s6:#035882;--s7:#283a5d;--s8:#23213f}\n"
 "html{font-size:11px;-webkit-print-color-adjust:exact;print-color-adjust:exact}body{max-width:none;padding:0}\n"
-"svg.heat{max-width:100%}figure,.place,tr,.keys{break-inside:avoid}h2,h3{break-after:avoid}}\n";
+"h1{font-size:22px}.verdict{font-size:12px}h2{font-size:14px}h3{font-size:11px}\n"
+".keys{grid-template-columns:repeat(6,1fr)}\n"
+".keys dd{font-size:13px}.keys dt,.keys small,.about,.legend,footer,figcaption,thead th{font-size:9.5px}\n"
+".two{grid-template-columns:1fr 1fr;gap:8px 18px}.wide{overflow:visible}#tensors table{font-size:8px}th,td{padding:1px 6px 1px 0}\n"
+".text,.tok{font-size:9px}section{margin-top:14px;padding-top:8px}svg.heat{max-width:100%}\n"
+"figure,.place,tr,.keys{break-inside:avoid}h2,h3{break-after:avoid}}\n";

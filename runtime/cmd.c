@@ -19,7 +19,7 @@ struct task {
 	uint64_t n_ctx, max_chunks;
 	struct model m, ref, m_mtp, ref_mtp;	/* the latter with --mtp */
 	struct log notes;
-	struct cmd_text text;
+	struct text_ids text;
 	struct perplexity_options o;
 	struct perplexity_plan plan;
 	struct perplexity_result result, mtp_result;
@@ -27,8 +27,6 @@ struct task {
 	double seconds;			/* that the run took, from the first weight to the last score */
 	FILE *logprobs;
 	struct output html;		/* with --html; open from the start */
-	struct vocab vocab;		/* of the model */
-	bool has_vocab;
 	struct spread spread;
 };
 
@@ -47,19 +45,20 @@ static enum status check_ref_vocab(struct task *t, const struct vocab *v, struct
 
 static enum status read_input(struct task *t, struct err *e)
 {
+	struct vocab v = { 0 };
+	bool found;
 	enum status st;
 
-	TRY(model_vocab(&t->m, &t->vocab, &t->has_vocab, &t->notes, e));
-	if (t->has_vocab && t->ref_path)
-		TRY(check_ref_vocab(t, &t->vocab, e));
-	TRY(cmd_text_read(&t->text, &t->m, t->has_vocab ? &t->vocab : NULL, t->c.max_memory, e));
+	TRY(model_vocab(&t->m, &v, &found, &t->notes, e));
+	if (found && t->ref_path)
+		TRY(check_ref_vocab(t, &v, e));
+	TRY(text_ids_read(&t->text, &t->m, found ? &v : NULL, t->c.max_memory, e));
 	t->o.ids = t->text.ids;
 	t->o.n_ids = t->text.n_ids;
 	t->o.bos = t->text.bos;
-	t->o.path = cmd_text_path(&t->text);
+	t->o.path = text_ids_path(&t->text);
 out:
-	if (!t->html_path)	/* else its tokens are shown in the end */
-		vocab_close(&t->vocab);
+	vocab_close(&v);
 	return st;
 }
 
@@ -482,9 +481,12 @@ static enum status write_page(struct task *t, struct err *e)
 {
 	const char *words[MOST_WORDS];
 	char numbers[4][32], gates[300];
+	struct vocab v = { 0 };	/* read again: while the models run, its memory is theirs */
+	bool found;
+	enum status st;
 	struct html_parity page = {
 		.m = &t->m, .ref = &t->ref, .o = &t->o, .plan = &t->plan, .result = &t->result,
-		.mtp = t->mtp ? &t->mtp_result : NULL, .text = &t->text, .vocab = t->has_vocab ? &t->vocab : NULL,
+		.mtp = t->mtp ? &t->mtp_result : NULL, .text = &t->text,
 		.spread = &t->spread, .gates = gated(t) ? gate_text(t, false, gates) : NULL, .within = within_gates(t),
 		.words = words,
 	};
@@ -492,7 +494,12 @@ static enum status write_page(struct task *t, struct err *e)
 	if (!t->html_path)
 		return OK;
 	list_words(t, words, numbers);
-	return cmd_html_parity(&page, &t->html, e);
+	TRY(model_vocab(&t->m, &v, &found, NULL, e));
+	page.vocab = found ? &v : NULL;
+	st = cmd_html_parity(&page, &t->html, e);
+out:
+	vocab_close(&v);
+	return st;
 }
 
 static enum status run(struct task *t, struct err *e)
@@ -535,8 +542,7 @@ out:
 	if (t->logprobs)
 		fclose(t->logprobs);
 	output_abandon(&t->html);
-	vocab_close(&t->vocab);
-	cmd_text_close(&t->text);
+	text_ids_close(&t->text);
 	parity_close(&t->result.parity);
 	parity_close(&t->mtp_result.parity);
 	model_close(&t->m);

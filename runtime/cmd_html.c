@@ -9,7 +9,7 @@
 
 #include "runtime/cmd_html.h"
 
-enum { MOST_SOURCES = 4096 };		/* the largest checkpoints have some hundred files */
+enum { MOST_BYTES = 2000, MOST_SOURCES = 4096 };	/* of a text; the largest checkpoints have some hundred files */
 
 static void put_hash(struct html *h, const uint8_t sha256[SHA256_BYTES])
 {
@@ -46,8 +46,13 @@ static void put_text_row(struct html *h, const char *name, struct str value)
 		return;
 	html_row(h, name);
 	html_put(h, "<span class=\"name\">");
-	html_text(h, value.n > 2000 ? (struct str){ value.p, 2000 } : value);
-	html_put(h, value.n > 2000 ? "…</span>" : "</span>");
+	for (size_t i = 0, end; i < value.n && i < MOST_BYTES; i = end + 1) {	/* a recipe has lines */
+		for (end = i; end < value.n && end < MOST_BYTES && value.p[end] != '\n';)
+			end++;
+		html_text(h, (struct str){ value.p + i, end - i });
+		html_put(h, "%s", end < value.n ? "<br>" : "");
+	}
+	html_put(h, value.n > MOST_BYTES ? "…</span>" : "</span>");
 	html_row_end(h);
 }
 

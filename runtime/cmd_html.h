@@ -27,7 +27,7 @@ struct html_parity {
 	const struct perplexity_options *o;
 	const struct perplexity_plan *plan;
 	const struct perplexity_result *result, *mtp;	/* mtp: NULL without --mtp */
-	const struct cmd_text *text;
+	const struct text_ids *text;
 	const struct vocab *vocab;	/* no tokens: ids alone are shown */
 	const struct spread *spread;
 	const char *gates;		/* what they said: "PPL increase 0.1 % (--max-ppl-increase 1)"; NULL without */

@@ -232,6 +232,8 @@ static enum status put_layer_plot(struct html *h, const struct parity *p, struct
 			plot.y1 = fmax(plot.y1, ceil(log10(rms) + 1e-9));
 		}
 	}
+	if (plot.y1 < plot.y0)
+		plot.y0 = plot.y1 = 0;	/* no error is a finite number */
 	html_put(h, "<figure><h3>Relative error of the hidden states</h3>\n");
 	plot_begin(&plot, "Relative RMS error of the hidden states after each layer, logarithmic", 0);
 	plot_y_decades(&plot);
@@ -308,9 +310,9 @@ static void put_text(struct html *h, const struct html_parity *r)
 	html_put(h, "<div>\n<h3>Text and method</h3>\n<table>\n");
 	html_row(h, r->text->ids_path ? "Token ids" : "Text");
 	html_put(h, "<span class=\"name\">");
-	html_textz(h, cmd_text_path(r->text));
+	html_textz(h, text_ids_path(r->text));
 	html_put(h, "</span><br>%llu bytes, SHA-256 <span class=\"hash\">%s</span>", (unsigned long long)r->text->bytes,
-		 cmd_text_sha256(r->text, hex));
+		 text_ids_sha256(r->text, hex));
 	html_row_end(h);
 	html_row(h, "Chunks");
 	html_put(h, "%llu of %u tokens, out of %llu; %llu left over", (unsigned long long)p->n_chunks, r->o->n_ctx,

@@ -273,7 +273,7 @@ static enum status show(struct task *t, uint32_t id, struct err *e)
 {
 	char piece[TOKENIZER_MAX_PIECE], text[TEXTOUT_MAX];
 	FILE *to = cli_out(&t->c);
-	size_t n;
+	size_t n = 0;
 	enum status st = OK;
 
 	if (t->have_vocab) {

@@ -248,8 +248,8 @@ static enum status compare_pair(struct work *w, struct pair *p, struct pool *poo
 			return st;
 		for (unsigned k = 0; k < w->n; k++)
 			merge(p, &w->pieces[k], (w->first + k) / w->per_matrix);
-		if (o->stop && *o->stop)
-			return err_set(e, ERR_STOPPED, "stopped by signal %d", *o->stop);
+		if (stop_asked(o->stop))
+			return err_stopped(e, o->stop, "");
 	}
 	return OK;
 }
