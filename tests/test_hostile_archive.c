@@ -130,6 +130,7 @@ static void test_tar(void)
 	ENTRY("a", zero, '3', ""), ends(), given("AR-07 device", 3, "special file");
 	ENTRY("a", zero, '6', ""), ends(), given("AR-07 FIFO", 3, "special file");
 	ENTRY("a", NULL, '0', ""), body(), ENTRY("a", NULL, '0', ""), whole_tar("AR-09", 3, "holds 2 files");
+	ENTRY("a", NULL, '0', ""), body(), ENTRY("A", NULL, '0', ""), whole_tar("AR-10", 3, "holds 2 files");
 	ENTRY("a", "77777777777", '0', ""), whole_tar("AR-23 8 GiB", 3, NULL);
 	ENTRY("a", "\x80\0\0\0\0\0\1\0\0\0\0", '0', ""), whole_tar("AR-23 2^40", 3, NULL);
 	ENTRY("a", "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", '0', ""), whole_tar("AR-24", 3, "negative");
@@ -259,6 +260,25 @@ static void test_directory(void)
 	local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(1, from + 1), given("a directory that starts later", 3, "its end record says 1");
 }
 
+/* Bytes that are no part of the archive, before it and within: a script, or another file, that others would see. */
+static void test_polyglots(void)
+{
+	const struct side a = PLAIN("a"), upper = PLAIN("A");
+	static const char script[] = "#!/bin/sh\nexit 0\n\0";
+	size_t from, second;
+
+	local(&a), second = b.n, local(&upper), from = b.n, central(&a, FILE_MODE, 0);
+	central(&upper, FILE_MODE, (uint32_t)second), closing(2, from), given("AR-10", 3, "holds 2 files");
+	add(script, sizeof script), local(&a), from = b.n, central(&a, FILE_MODE, sizeof script), closing(1, from);
+	given("AR-27 before it", 3, NULL);
+	add(script, sizeof script), local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(1, from - sizeof script);
+	given("AR-27 before it, places of its own", 3, NULL);
+	local(&upper), second = b.n, local(&a), from = b.n, central(&a, FILE_MODE, (uint32_t)second), closing(1, from);
+	given("AR-27 a member that no entry names", 3, NULL);
+	local(&a), add(script, sizeof script), from = b.n, central(&a, FILE_MODE, 0), closing(1, from);
+	given("AR-27 before the directory", 3, NULL);
+}
+
 static void test_count(void)
 {
 	hostile_report("archives", 45);
@@ -274,6 +294,7 @@ int main(void)
 	RUN(test_tar);
 	RUN(test_zip);
 	RUN(test_directory);
+	RUN(test_polyglots);
 	RUN(test_count);
 	unlink(path);
 	rmdir(dir);
