@@ -79,14 +79,17 @@ static void allow_input(struct sandbox *s, const char *given)
 		allow_under(s, path, n, mtp, SANDBOX_READ);
 }
 
+/* A pipe, a device or a link such as /dev/stdout is written where it is; files under /dev/shm are files. */
 static void allow_output(struct sandbox *s, const char *path)
 {
+	bool special = strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0;
 	struct stat info;
 	size_t n = directory_bytes(path);
 
 	sandbox_allow(s, path, SANDBOX_READ | SANDBOX_WRITE);
-	if (strncmp(path, "/dev/", 5) != 0 && strncmp(path, "/proc/", 6) != 0 && (stat(path, &info) != 0 || S_ISREG(info.st_mode)))
-		allow_under(s, path, n, n ? "" : ".", SANDBOX_READ | SANDBOX_WRITE);
+	if (lstat(path, &info) == 0 && (S_ISLNK(info.st_mode) ? special : !S_ISREG(info.st_mode)))
+		return;
+	allow_under(s, path, n, n ? "" : ".", SANDBOX_READ | SANDBOX_WRITE);
 }
 
 static void allow_options(struct sandbox *s, const struct opt *o)

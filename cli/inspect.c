@@ -14,6 +14,7 @@
 
 #include "cli/cli.h"
 #include "convert/convert.h"
+#include "runtime/runtime.h"
 
 struct inspect_options { bool tensors; uint64_t context; };
 
@@ -63,6 +64,32 @@ static void add_machine(cJSON *doc, double bytes)
 
 	add_number(m, "memory", memory);
 	cJSON_AddBoolToObject(m, "fits_in_memory", bytes < memory * 0.9);
+}
+
+enum { RUN_CONTEXT = 4096, RUN_BATCH = 512 };	/* a chat of some length, a prompt in batches */
+
+/* What `ingot run` takes, from headers; a model that cannot be run says why. */
+static void add_run(cJSON *doc, const char *path, struct log *notes)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned n_threads = n < 1 ? 1 : n > POOL_MAX_THREADS ? POOL_MAX_THREADS : (unsigned)n;
+	struct log unused = { 0 };	/* said already */
+	struct err e = { 0 };
+	struct model m;
+
+	if (model_open(&m, path, &unused, &e) != OK) {
+		log_add(notes, "%s: it cannot be run or measured as it is: %s", path, e.msg);
+	} else {
+		uint32_t n_ctx = m.arch.n_ctx < RUN_CONTEXT ? m.arch.n_ctx : RUN_CONTEXT;
+		uint64_t all = session_least(&m, n_ctx, RUN_BATCH < n_ctx ? RUN_BATCH : n_ctx, n_threads);
+		cJSON *r = cJSON_AddObjectToObject(doc, "run");
+
+		add_number(r, "tokens", n_ctx);
+		add_number(r, "memory_least", (double)session_least(&m, n_ctx, 1, n_threads));	/* prompts one by one */
+		add_number(r, "memory_all", (double)(all - store_least(&m) + store_most(&m)));
+	}
+	model_close(&m);
+	log_close(&unused);
 }
 
 struct type_sum { uint64_t n, bytes; };
@@ -431,6 +458,10 @@ static void print_document(FILE *to, const cJSON *doc)
 			scaled(number(x, "bytes"), "B"), number(x, "bytes"));
 	if ((x = cJSON_GetObjectItemCaseSensitive(doc, "seal")))
 		print_seal(to, x);
+	if ((x = cJSON_GetObjectItemCaseSensitive(doc, "run")))
+		fprintf(to, "to run:     %s of memory at %.0f tokens with all weights in it, %s at least (--max-memory); the "
+			"rest is streamed\n", scaled(number(x, "memory_all"), "B"), number(x, "tokens"),
+			scaled(number(x, "memory_least"), "B"));
 	if ((x = cJSON_GetObjectItemCaseSensitive(doc, "machine")))
 		fprintf(to, "machine:    %s of memory: %s\n", scaled(number(x, "memory"), "B"),
 			cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(x, "fits_in_memory"))
@@ -465,6 +496,8 @@ int cmd_inspect(const struct command *self, int argc, char **argv)
 		st = inspect_source(doc, args[0], &o, &notes, &e);
 	else if (st == OK)
 		st = inspect_gguf(doc, args[0], &o, &notes, &e);
+	if (st == OK && cJSON_GetObjectItemCaseSensitive(doc, "model"))
+		add_run(doc, args[0], &notes);
 	if (number(doc, "bytes") > 0)
 		print_document(cli_out(&c), doc);
 	cli_notes(&c, &notes);

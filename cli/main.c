@@ -35,7 +35,7 @@ const struct command commands[] = {
 	  "Fills the slot of 4096 bytes in the header; no other byte changes. The key is ECDSA P-256 or Ed25519, in PEM." },
 	{ "perplexity", "MODEL -f TEXT", "run a checkpoint or GGUF over a text", cmd_perplexity, false,
 	  "llama-perplexity's method: chunks of -c tokens, the second half of each is scored. With --reference a second "
-	  "model runs in lockstep, layer by layer, and the report adds the KL divergence between them. "
+	  "model runs in lockstep, layer by layer, and the report adds the KL divergence between them; --html makes a page of it. "
 	  "Weights that --max-memory does not hold are read once a batch; the figures are the same to the bit." },
 	{ "calibrate", "MODEL -f TEXT -o OUT.gguf", "importance of weights for quantizing, from a text", cmd_calibrate, false,
 	  "Writes an importance matrix in llama.cpp's GGUF form, expert by expert, and lists the experts that no token reached." },
@@ -44,7 +44,7 @@ const struct command commands[] = {
 	  "seed gives the same text." },
 	{ "compare", "A B", "how far the values of two models are apart, tensor by tensor", cmd_compare, false,
 	  "A and B are checkpoints or GGUFs. Exit code 1 if a tensor is missing on one side or has another shape, or beyond "
-	  "--max-relative-error." },
+	  "--max-relative-error. --html makes a page of it, with maps of the error by layer and expert." },
 	{ "help", "[COMMAND]", "this list, or one command's options", cmd_help, false, NULL },
 	{ NULL, NULL, NULL, NULL, false, NULL },
 };

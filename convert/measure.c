@@ -173,7 +173,7 @@ static void *work(void *arg)
 	struct sampler *s = h->s;
 	size_t i;
 
-	while ((i = atomic_fetch_add(&s->next, 1)) < s->n_jobs && !(s->o->stop && *s->o->stop))
+	while ((i = atomic_fetch_add(&s->next, 1)) < s->n_jobs && !stop_asked(s->o->stop))
 		if (do_job(h, &s->jobs[i]) != OK) {
 			h->failed = i;
 			break;
@@ -206,8 +206,8 @@ enum status measure_run(const struct plan *p, const struct measure_job *jobs, si
 		}
 	}
 	free(hands);
-	if (o->stop && *o->stop)
-		return err_set(e, ERR_STOPPED, "stopped by signal %d", *o->stop);
+	if (stop_asked(o->stop))
+		return err_stopped(e, o->stop, "");
 	return first == SIZE_MAX ? OK : e->status;
 }
 

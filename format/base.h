@@ -51,6 +51,14 @@ enum status err_set(struct err *e, enum status s, const char *fmt, ...) PRINTF(3
 enum status err_errno(struct err *e, const char *fmt, ...) PRINTF(2, 3);
 /* Puts "context: " before the message already in e. Returns e->status. */
 enum status err_wrap(struct err *e, const char *fmt, ...) PRINTF(2, 3);
+/* A number that ends long work once it is not 0: a signal's, or less than 0 where the caller changed his mind. It may be
+ * set from any thread or handler; NULL: nothing will. */
+static inline bool stop_asked(const volatile int *stop)
+{
+	return stop && __atomic_load_n(stop, __ATOMIC_RELAXED) != 0;
+}
+/* ERR_STOPPED: by whom, and then what it means. */
+enum status err_stopped(struct err *e, const volatile int *stop, const char *then);
 int status_exit_code(enum status s);	/* by the contract in docs; ERR_STOPPED gives 128 */
 
 /* The one macro with control flow. Needs a local `st` and a label `out`. */

@@ -283,18 +283,34 @@ void names_close(struct names *l)
 	*l = (struct names){ 0 };
 }
 
+/* Digits with at most one point, which strtod would want as the locale writes it. */
+static bool parse_seconds(const char *text, double *seconds)
+{
+	double unit = 0;
+
+	*seconds = 0;
+	for (const char *p = text; *p; p++) {
+		if (*p == '.' && unit == 0) {
+			unit = 1;
+		} else if (*p >= '0' && *p <= '9') {
+			*seconds = unit == 0 ? *seconds * 10 + (*p - '0') : *seconds + (unit /= 10) * (*p - '0');
+		} else {
+			return false;
+		}
+	}
+	return *text != 0;
+}
+
 /* The record's three lines; false (with a note) if it is not one. */
 static bool parse_record(char *text, char commit[41], struct digest *etag, double *time)
 {
-	char *rest = text, *c = next_line(&rest), *t = next_line(&rest), *when = next_line(&rest), *end;
+	char *rest = text, *c = next_line(&rest), *t = next_line(&rest), *when = next_line(&rest);
 
 	if (!c || !t || !when || strlen(c) != 40 || !is_hex(c, 40) ||
-	    !digest_parse(etag, (struct str){ t, strlen(t) }) ||
-	    strspn(when, "0123456789.") != strlen(when) || !*when)
+	    !digest_parse(etag, (struct str){ t, strlen(t) }) || !parse_seconds(when, time))
 		return false;
 	memcpy(commit, c, 41);
-	*time = strtod(when, &end);
-	return *end == 0;
+	return true;
 }
 
 /* What --local-dir recorded of f; no record is no error. */

@@ -24,24 +24,22 @@ struct attend {
 	_Atomic size_t next;			/* share that nobody has taken */
 };
 
-/* ---- rows ---- */
+/* ---- rows: of all tokens, then queries of those that are kept ---- */
 
-struct kv_norm { struct forward *f; const float *q_norm, *kv_norm; uint32_t ratio; };
+struct norming { struct forward *f; const float *norm; uint32_t ratio; };
 
-static void norm_task(void *ctx, unsigned i, unsigned n)
+static void key_task(void *ctx, unsigned i, unsigned n)
 {
-	const struct kv_norm *k = ctx;
+	const struct norming *k = ctx;
 	const struct forward *f = k->f;
 	const struct arch *a = f->arch;
 	size_t from, to, n_rot = a->n_rot;
 
 	pool_share(f->n_tok, i, n, &from, &to);
 	for (size_t t = from; t < to; t++) {
-		float *qa = f->qa + t * a->q_lora, *kv = f->kv + t * a->head_dim;
+		float *kv = f->kv + t * a->head_dim;
 
-		ops_rms_norm(qa, qa, k->q_norm, a->q_lora, (double)a->rms_eps);
-		round_row(qa, a->q_lora, f->engine.official);
-		ops_rms_norm(kv, kv, k->kv_norm, a->head_dim, (double)a->rms_eps);
+		ops_rms_norm(kv, kv, k->norm, a->head_dim, (double)a->rms_eps);
 		round_row(kv, a->head_dim, f->engine.official);
 		round_rope(kv + a->head_dim - n_rot, f->rope[k->ratio != 0] + t % f->n_new * n_rot, n_rot / 2,
 			   false, f->engine.official);
@@ -49,46 +47,69 @@ static void norm_task(void *ctx, unsigned i, unsigned n)
 	}
 }
 
+static void query_task(void *ctx, unsigned i, unsigned n)
+{
+	const struct norming *k = ctx;
+	const struct forward *f = k->f;
+	size_t from, to, q_lora = f->arch->q_lora;
+
+	pool_share(f->n_tok, i, n, &from, &to);
+	for (size_t t = from; t < to; t++) {
+		float *qa = f->qa + t * q_lora;
+
+		ops_rms_norm(qa, qa, k->norm, q_lora, (double)f->arch->rms_eps);
+		round_row(qa, q_lora, f->engine.official);
+	}
+}
+
+/* x -> y (n_tok, width), each row normed by a small tensor and made ready by a task */
+static enum status make_normed(struct forward *f, uint32_t layer, enum role product, enum role norm, float *y,
+			       uint32_t width, void (*task)(void *ctx, unsigned i, unsigned n), struct err *e)
+{
+	struct norming k = { .f = f, .ratio = f->arch->ratio[layer] };
+	float *weight = NULL;
+	enum status st;
+
+	TRY(linear_all(f, product, layer, f->x, f->arch->n_embd, y, width, e));
+	k.norm = weight = small_load(f, norm, layer, width, e);
+	st = weight ? engine_run(&f->engine, task, &k, e) : e->status;
+out:
+	free(weight);
+	return st;
+}
+
 static enum status make_rows(struct forward *f, uint32_t layer, struct err *e)
 {
 	const struct arch *a = f->arch;
-	struct kv_norm k = { .f = f, .ratio = a->ratio[layer] };
-	float *q_norm = NULL, *kv_norm = NULL;
+	bool picked = rows_are_picked(a, f->n_ctx, a->ratio[layer]);
 	enum status st;
 
-	TRY(linear_all(f, ROLE_ATTN_Q_A, layer, f->x, a->n_embd, f->qa, a->q_lora, e));
-	TRY(linear_all(f, ROLE_ATTN_KV, layer, f->x, a->n_embd, f->kv, a->head_dim, e));
-	if (!(q_norm = small_load(f, ROLE_ATTN_Q_A_NORM, layer, a->q_lora, e)) ||
-	    !(kv_norm = small_load(f, ROLE_ATTN_KV_NORM, layer, a->head_dim, e))) {
-		st = e->status;
-		goto out;
-	}
-	k.q_norm = q_norm;
-	k.kv_norm = kv_norm;
-	TRY(engine_run(&f->engine, norm_task, &k, e));
+	TRY(make_normed(f, layer, ROLE_ATTN_KV, ROLE_ATTN_KV_NORM, f->kv, a->head_dim, key_task, e));
 	if (a->ratio[layer])
 		TRY(compress(f, layer, false, e));
-	if (rows_are_picked(a, f->n_ctx, a->ratio[layer]))
+	if (picked)
+		TRY(compress(f, layer, true, e));
+	leave_out(f);
+	TRY(make_normed(f, layer, ROLE_ATTN_Q_A, ROLE_ATTN_Q_A_NORM, f->qa, a->q_lora, query_task, e));
+	if (picked)
 		TRY(index_pick(f, layer, e));
 out:
-	free(q_norm);
-	free(kv_norm);
 	return st;
 }
 
 /* Raw rows that the past has: those that the batch's first token sees besides its own. */
 static size_t rows_kept(const struct forward *f)
 {
-	return f->past ? (size_t)u64_min(f->pos, f->arch->window - 1) : 0;
+	return f->past ? (size_t)u64_min(f->past->pos, f->arch->window - 1) : 0;
 }
 
 /* Those that the next token will see; the batch's attention is done. */
 static void keep_rows(struct forward *f, uint32_t layer, size_t n_kept)
 {
-	size_t n = n_kept + f->n_new, room = (size_t)u64_min(f->arch->window, f->n_ctx) - 1;
+	size_t n = n_kept + f->n_rows, room = (size_t)u64_min(f->arch->window, f->n_ctx) - 1;
 
 	if (f->past)
-		kv_slide(f->past->layers[layer].raw, n_kept, f->kv, f->n_new, n > room ? n - room : 0,
+		kv_slide(f->past->layers[layer].raw, n_kept, f->kv, f->n_rows, n > room ? n - room : 0,
 			 f->arch->head_dim);
 }
 
@@ -109,14 +130,14 @@ static void rows_seen(const struct attend *g, size_t t, struct seen seen[RUNS], 
 	const struct forward *f = g->f;
 	size_t i = t % f->n_new, at = f->pos + i, d = f->arch->head_dim, k = f->arch->idx_topk;
 	size_t window = at + 1 < f->arch->window ? at + 1 : f->arch->window;
-	size_t fresh = i + 1 < window ? i + 1 : window, before = window - fresh;
+	size_t own = f->skipped + i, fresh = own + 1 < window ? own + 1 : window, before = window - fresh;
 	size_t visible = rows_visible((uint32_t)at, g->ratio);
 	const float *rows = NULL;
 
 	seen[BEFORE] = (struct seen){ NULL, before };
 	if (before)
 		seen[BEFORE].rows = f->past->layers[g->layer].raw + (g->n_kept - before) * d;
-	seen[NEW] = (struct seen){ f->kv + (t + 1 - fresh) * d, fresh };
+	seen[NEW] = (struct seen){ f->kv + (t / f->n_new * f->n_rows + own + 1 - fresh) * d, fresh };
 	if (visible)
 		rows = layer_rows(f, g->layer, false) + t / f->n_new * g->n_blocks * d;
 	if (g->picked && visible > k) {

@@ -53,6 +53,9 @@ enum status tensor_values(const struct tensors *l, const struct tensor *t, uint6
 
 /* ---- compare.c -------------------------------------------------------------------------------*/
 
+/* Sums over one matrix of a stacked tensor: one expert. */
+struct matrix_error { double xx, dd; uint64_t odd; };	/* odd: pairs with a value that is not finite */
+double matrix_relative(const struct matrix_error *m);	/* error_relative of it; infinite where a pair is odd */
 /* A tensor that both have. a and b describe the same rows, though one may see them as several matrices. */
 struct pair {
 	const struct tensor *a, *b;
@@ -61,6 +64,7 @@ struct pair {
 	struct error_sums sums;		/* a is the source, b what became of it */
 	double worst_row;		/* the largest relative error of a row */
 	uint64_t worst_row_at;		/* counted over all matrices */
+	struct matrix_error *experts;	/* owned: (n_matrices), of stacked experts alone; else NULL */
 };
 struct comparison {
 	struct tensors a, b;

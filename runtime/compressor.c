@@ -286,7 +286,6 @@ enum status index_pick(struct forward *f, uint32_t layer, struct err *e)
 			      .n_blocks = f->n_ctx / a->ratio[layer] };
 	enum status st;
 
-	TRY(compress(f, layer, true, e));
 	if (rows_to_score(&x, f->n_new - 1) == 0)
 		return OK;	/* all rows are seen by all: there is nothing to choose */
 	TRY(linear_all(f, ROLE_IDX_Q_B, layer, f->qa, a->q_lora, f->idx_q, (size_t)a->idx_head * a->idx_dim, e));

@@ -280,6 +280,37 @@ out:
 	return st;
 }
 
+/* Rows [from, from + n) of each sequence's n_new close up; the first of them come first. */
+static void close_up(const struct forward *f, void *rows, size_t each, size_t from, size_t n)
+{
+	char *p = rows;
+
+	for (size_t s = 0; s < f->n_seq; s++)
+		memmove(p + s * n * each, p + (s * f->n_new + from) * each, n * each);
+}
+
+void leave_out(struct forward *f)
+{
+	const struct arch *a = f->arch;
+	size_t from = f->keep_from, n = f->keep_to - from, s = a->n_hc;
+
+	if (n == f->n_new)
+		return;
+	close_up(f, f->ids, sizeof *f->ids, from, n);
+	close_up(f, f->x, a->n_embd * sizeof *f->x, from, n);
+	close_up(f, f->stream, s * a->n_embd * sizeof *f->stream, from, n);
+	close_up(f, f->post, s * sizeof *f->post, from, n);
+	close_up(f, f->comb, s * s * sizeof *f->comb, from, n);
+	for (int kind = 0; kind < 2; kind++)	/* all sequences share it */
+		memmove(f->rope[kind], f->rope[kind] + from * a->n_rot, n * a->n_rot * sizeof(double));
+	f->skipped = f->keep_from;
+	f->pos += f->keep_from;
+	f->n_new = (uint32_t)n;
+	f->n_tok = f->n_seq * n;
+	f->keep_from = 0;
+	f->keep_to = f->n_new;
+}
+
 /* ---- the pass ---- */
 
 struct embedding { struct forward *f; const struct weight *table; };
@@ -329,6 +360,8 @@ static enum status start(struct forward *f, const uint32_t *ids, uint32_t n_seq,
 	f->n_seq = n_seq;
 	f->pos = pos;
 	f->n_new = n_new;
+	f->keep_from = f->skipped = 0;
+	f->keep_to = f->n_rows = n_new;
 	f->n_tok = (size_t)n_seq * n_new;
 	memcpy(f->ids, ids, f->n_tok * sizeof *ids);
 	for (int kind = 0; kind < 2; kind++)
@@ -367,10 +400,22 @@ out:
 	return st;
 }
 
+enum status forward_last_layer(struct forward *f, uint32_t layer, uint32_t from, uint32_t to, struct err *e)
+{
+	if (from >= to || to > f->n_new)
+		return err_set(e, ERR_USAGE, "%s: tokens %u..%u of a batch of %u", f->model->path, from, to, f->n_new);
+	f->keep_from = from;
+	f->keep_to = to;
+	return forward_layer(f, layer, e);
+}
+
 enum status forward_head(struct forward *f, uint32_t from, uint32_t to, struct err *e)
 {
+	if (from < f->skipped || to > f->skipped + f->n_new)
+		return err_set(e, ERR_USAGE, "%s: tokens %u..%u of a batch that kept %u..%u", f->model->path, from, to,
+			       f->skipped, f->skipped + f->n_new);
 	feed_layer(f, LAYER_NONE);
-	return hyper_head(f, from, to, e);
+	return hyper_head(f, from - f->skipped, to - f->skipped, e);
 }
 
 enum status forward_logits(struct forward *f, size_t row, size_t n, float *logits, struct err *e)

@@ -63,7 +63,7 @@ enum status hyper_head(struct forward *f, uint32_t from, uint32_t to, struct err
 
 /* x -> the rows of the blocks that this batch completes: the main compressor, or the indexer's. */
 enum status compress(struct forward *f, uint32_t layer, bool indexer, struct err *e) MUST_USE;
-/* x, qa -> pick, for the tokens that see more rows than may be picked */
+/* x, qa, the indexer's rows -> pick, for the tokens that see more rows than may be picked */
 enum status index_pick(struct forward *f, uint32_t layer, struct err *e) MUST_USE;
 /* Where they are: (n_seq, n_ctx / ratio, head_dim or idx_dim). */
 static inline float *layer_rows(const struct forward *f, uint32_t layer, bool indexer)
@@ -96,6 +96,9 @@ static inline bool rows_are_picked(const struct arch *a, uint32_t n_ctx, uint32_
 }
 
 enum status attention(struct forward *f, uint32_t layer, struct err *e) MUST_USE;
+/* Tokens that are not to be kept go, between the layer's keys and its queries: x, streams, what hyper_pre
+ * made of them, ids and angles close up; rows of keys stay. */
+void leave_out(struct forward *f);
 enum status experts(struct forward *f, uint32_t layer, struct err *e) MUST_USE;
 
 /* Owned float32 copy of a small tensor of exactly n elements. */

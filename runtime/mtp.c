@@ -206,7 +206,7 @@ enum status forward_mtp(struct forward *f, const struct model *mtp, struct err *
 	void *p = f->pair;
 	enum status st;
 
-	if (f->past)
+	if (f->past || f->n_new != f->n_rows)
 		return err_set(e, ERR_USAGE, "%s: the MTP block runs over whole sequences", mtp->path);
 	TRY(mem_grow(&p, &f->pair_cap, f->n_tok, 2 * (size_t)f->arch->n_embd * sizeof(float), "the MTP block's input", e));
 	f->pair = p;

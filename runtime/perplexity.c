@@ -278,6 +278,12 @@ struct run {
 	char what[40];
 };
 
+/* Of any token, from that of one. */
+static double log_prob_from(const float *z, uint32_t id, uint32_t known, double log_prob)
+{
+	return (double)z[id] - (double)z[known] + log_prob;
+}
+
 static void score_task(void *ctx, unsigned i, unsigned n)
 {
 	struct run *x = ctx;
@@ -289,11 +295,15 @@ static void score_task(void *ctx, unsigned i, unsigned n)
 		const float *z = x->logits + k * n_vocab;
 
 		r->log_prob = ops_log_prob(z, n_vocab, r->token, &r->best);
+		r->best_log_prob = log_prob_from(z, r->best, r->token, r->log_prob);
 		if (!x->o->reference)
 			continue;
 		const float *ref = x->ref_logits + k * n_vocab;
 
 		r->ref_log_prob = ops_log_prob(ref, n_vocab, r->token, &r->ref_best);
+		r->ref_best_log_prob = log_prob_from(ref, r->ref_best, r->token, r->ref_log_prob);
+		r->best_by_ref = log_prob_from(ref, r->best, r->token, r->ref_log_prob);
+		r->ref_best_by_model = log_prob_from(z, r->ref_best, r->token, r->log_prob);
 		r->kld = parity_kld(ref, z, n_vocab);
 	}
 }
@@ -381,6 +391,15 @@ out:
 	return st;
 }
 
+/* Of the last layer only positions that are scored are wanted, but where all are looked at. */
+static enum status run_layer(struct run *x, struct forward *f, uint32_t l, struct err *e)
+{
+	bool all = x->o->per_layer || x->o->collect || x->o->mtp || l + 1 < f->arch->n_layer;
+
+	return all ? forward_layer(f, l, e) :
+		     forward_last_layer(f, l, (uint32_t)x->p->first, x->o->n_ctx - 1, e);
+}
+
 /* From ids to the last layer, the reference a step ahead. */
 static enum status run_layers(struct run *x, uint32_t n_seq, struct err *e)
 {
@@ -393,8 +412,8 @@ static enum status run_layers(struct run *x, uint32_t n_seq, struct err *e)
 	for (uint32_t l = 0; l < x->f.arch->n_layer; l++) {
 		snprintf(x->what, sizeof x->what, "layer %u of %u", l + 1, x->f.arch->n_layer);
 		if (x->o->reference)
-			TRY(forward_layer(&x->ref, l, e));
-		TRY(forward_layer(&x->f, l, e));
+			TRY(run_layer(x, &x->ref, l, e));
+		TRY(run_layer(x, &x->f, l, e));
 		TRY(compare(x, (size_t)l + 1, e));
 		x->done++;
 	}

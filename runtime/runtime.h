@@ -330,6 +330,8 @@ struct forward {
 	struct kv *past;		/* borrowed, or NULL */
 	uint32_t n_ctx;			/* positions that a sequence has room for */
 	uint32_t pos, n_new, max_new, n_seq, max_seq;
+	uint32_t keep_from, keep_to;	/* of a sequence's n_new: those that go on behind the next layer's keys */
+	uint32_t skipped, n_rows;	/* tokens of a sequence left out before pos; its rows in kv, up and gate */
 	size_t n_tok;			/* n_seq * n_new */
 	uint32_t *ids;			/* (n_tok) */
 	float *stream;			/* (n_tok, n_hc, n_embd) */
@@ -342,7 +344,7 @@ struct forward {
 	double *turn;			/* (threads, n_turn): a row's angles, or a row of the indexer */
 	size_t n_turn;
 	/* attention */
-	float *qa, *kv;			/* (n_tok, q_lora), (n_tok, head_dim) */
+	float *qa, *kv;			/* (n_tok, q_lora), (n_seq, n_rows, head_dim) */
 	float *up, *gate;		/* compressor's products (n_tok, channels) */
 	float *up_low, *gate_low;	/* their low parts */
 	float *rows;			/* compressed rows (n_seq, n_ctx / ratio, head_dim), without a past */
@@ -378,8 +380,12 @@ enum status forward_start(struct forward *f, const uint32_t *ids, uint32_t n_seq
  * layer has run. Each layer's run adds to the past: it can be done once only. */
 enum status forward_step(struct forward *f, const uint32_t *ids, uint32_t n_new, struct err *e) MUST_USE;
 enum status forward_layer(struct forward *f, uint32_t layer, struct err *e) MUST_USE;
+/* forward_layer, after which only tokens [from, to) of each sequence's batch are wanted, from < to <= n_new: the
+ * others give their keys and are then left out, so that the last layer costs no more than what is asked of it.
+ * The same bits for those that stay, whose rows close up (skipped = from, n_new = to - from). */
+enum status forward_last_layer(struct forward *f, uint32_t layer, uint32_t from, uint32_t to, struct err *e) MUST_USE;
 /* After the last layer: hidden rows ready for the output matrix, for tokens [from, to) of each
- * sequence's n_new, packed into x: row s * (to - from) + i. */
+ * sequence's batch, none of them left out, packed into x: row s * (to - from) + i. */
 enum status forward_head(struct forward *f, uint32_t from, uint32_t to, struct err *e) MUST_USE;
 /* Logits (n, n_vocab) of packed rows [row, row + n). */
 enum status forward_logits(struct forward *f, size_t row, size_t n, float *logits, struct err *e) MUST_USE;
@@ -391,7 +397,7 @@ enum status forward_logits(struct forward *f, size_t row, size_t n, float *logit
 enum status mtp_open(struct model *mtp, const struct model *trunk, const char *path, struct log *notes,
 		     struct err *e) MUST_USE;
 uint64_t mtp_bytes(const struct arch *a, uint32_t n_ctx, uint64_t n_seq);	/* beyond forward_bytes */
-/* After the trunk's last layer, whole sequences only: on through the block. Until the next
+/* After the trunk's last layer, whole sequences and all their tokens only: on through the block. Until the next
  * forward_start, forward_head and forward_logits are then the block's: the row of token t predicts
  * token t + 2; those of a sequence's last token mean nothing. */
 enum status forward_mtp(struct forward *f, const struct model *mtp, struct err *e) MUST_USE;
@@ -416,6 +422,8 @@ enum status session_open(struct session *s, const struct model *m, struct pool *
 enum status session_eval(struct session *s, const uint32_t *ids, uint32_t n, float *logits,
 			 struct err *e) MUST_USE;
 uint32_t session_pos(const struct session *s);	/* tokens so far */
+/* max_memory from which on session_open takes these; UINT64_MAX where it does not fit 64 bits. */
+uint64_t session_least(const struct model *m, uint32_t n_ctx, uint32_t n_batch, unsigned n_threads);
 /* Memory of a session, the threads' tiles and the model's headers apart; UINT64_MAX where it does not
  * fit 64 bits. */
 uint64_t session_bytes(const struct arch *a, uint32_t n_ctx, uint32_t n_batch, unsigned n_threads);
@@ -493,8 +501,10 @@ struct perplexity_row {
 	uint64_t index;			/* of the target in the text's ids */
 	uint32_t ahead;			/* 1: of the next token; 2: the MTP block's, of the one after */
 	uint32_t token, best;
-	double log_prob;
-	double ref_log_prob, kld;	/* only with a reference */
+	double log_prob, best_log_prob;
+	/* only with a reference: its own, then how likely each finds what the other puts first */
+	double ref_log_prob, kld, ref_best_log_prob;
+	double best_by_ref, ref_best_by_model;	/* log-probabilities */
 	uint32_t ref_best;
 };
 /* All called from the caller's thread, in index order (rows ahead by 2 follow a batch's others).

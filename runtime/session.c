@@ -13,15 +13,20 @@ uint64_t session_bytes(const struct arch *a, uint32_t n_ctx, uint32_t n_batch, u
 	return u64_add(sum, batch, &sum) ? sum : UINT64_MAX;
 }
 
+uint64_t session_least(const struct model *m, uint32_t n_ctx, uint32_t n_batch, unsigned n_threads)
+{
+	uint64_t sum = session_bytes(&m->arch, n_ctx, n_batch, n_threads);
+	uint64_t rest = model_header_bytes(m) + engine_bytes(n_threads, n_batch, &m->wants);
+
+	return u64_add(sum, rest, &sum) && u64_add(sum, store_least(m), &sum) ? sum : UINT64_MAX;
+}
+
 /* *weights: what is left for the store. */
 static enum status check_memory(const struct model *m, unsigned n_threads, uint32_t n_ctx, uint32_t n_batch,
 				uint64_t max_memory, uint64_t *weights, struct err *e)
 {
-	uint64_t sum = session_bytes(&m->arch, n_ctx, n_batch, n_threads);
-	uint64_t rest = model_header_bytes(m) + engine_bytes(n_threads, n_batch, &m->wants), least = store_least(m);
+	uint64_t sum = session_least(m, n_ctx, n_batch, n_threads), least = store_least(m);
 
-	if (!u64_add(sum, rest, &sum) || !u64_add(sum, least, &sum))
-		sum = UINT64_MAX;
 	if (sum <= max_memory) {
 		uint64_t left = max_memory - sum;
 
@@ -63,14 +68,15 @@ out:
 	return st;
 }
 
-/* One batch through every layer. */
+/* One batch through every layer; nobody asks for more than its last token. */
 static enum status append(struct session *s, const uint32_t *ids, uint32_t n, struct err *e)
 {
 	enum status st;
 
 	TRY(forward_step(&s->f, ids, n, e));
-	for (uint32_t l = 0; l < s->f.arch->n_layer; l++)
+	for (uint32_t l = 0; l + 1 < s->f.arch->n_layer; l++)
 		TRY(forward_layer(&s->f, l, e));
+	TRY(forward_last_layer(&s->f, s->f.arch->n_layer - 1, n - 1, n, e));
 	s->kv.pos += n;
 out:
 	return st;
@@ -97,7 +103,7 @@ static enum status check_ids(const struct session *s, const uint32_t *ids, uint3
 
 enum status session_eval(struct session *s, const uint32_t *ids, uint32_t n, float *logits, struct err *e)
 {
-	uint32_t step = s->f.max_new;
+	uint32_t step = s->f.max_new, last = (n - 1) % step;
 	enum status st;
 
 	TRY(check_ids(s, ids, n, e));
@@ -105,7 +111,7 @@ enum status session_eval(struct session *s, const uint32_t *ids, uint32_t n, flo
 	for (uint32_t i = 0; i < n; i += step)
 		TRY(append(s, ids + i, n - i < step ? n - i : step, e));
 	if (logits) {
-		TRY(forward_head(&s->f, s->f.n_new - 1, s->f.n_new, e));
+		TRY(forward_head(&s->f, last, last + 1, e));
 		TRY(forward_logits(&s->f, 0, 1, logits, e));
 	}
 	s->failed = false;

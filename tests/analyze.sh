@@ -51,7 +51,7 @@ run_tidy() {
 
 run_cppcheck() {
 	cppcheck -q --error-exitcode=1 --std=c11 -j"$jobs" --enable=warning,portability -I. -D_GNU_SOURCE --include=tests/cppcheck.h \
-		--suppressions-list=tests/cppcheck.txt --inline-suppr format quantize convert verify runtime cli 2>&1 ||
+		--suppressions-list=tests/cppcheck.txt --inline-suppr format quantize convert verify runtime report library cli 2>&1 ||
 		echo "cppcheck ended with $?"
 }
 

@@ -81,6 +81,34 @@ out:
 	return st;
 }
 
+/* Logits of tokens [from, to) of two sequences of n_ctx ids, through a last layer that leaves the others out or
+ * through one that keeps all. */
+static enum status of_two(struct bench *b, uint32_t n_ctx, uint32_t from, uint32_t to, bool keep_all, bool official,
+			  struct err *e)
+{
+	uint32_t last = b->m.arch.n_layer - 1;
+	struct forward f = { 0 };
+	enum status st;
+
+	TRY(forward_open(&f, &b->m, &b->pool, n_ctx, 2, e));
+	f.engine.official = official;
+	TRY(forward_start(&f, b->ids, 2, e));
+	for (uint32_t l = 0; l < last; l++)
+		TRY(forward_layer(&f, l, e));
+	TRY(keep_all ? forward_layer(&f, last, e) : forward_last_layer(&f, last, from, to, e));
+	TRY(forward_head(&f, from, to, e));
+	TRY(forward_logits(&f, 0, 2 * (to - from), b->logits, e));
+	if (!keep_all)
+		CHECK(f.n_tok == 2 * (size_t)(to - from) &&
+		      (from == 0 || forward_head(&f, from - 1, to, &(struct err){ 0 }) == ERR_USAGE) &&
+		      (to == n_ctx || forward_head(&f, from, to + 1, &(struct err){ 0 }) == ERR_USAGE));
+	for (uint32_t t = 0; t < 2 * (to - from) && !keep_all; t++)	/* a layer of hashed experts looks them up */
+		CHECK(f.ids[t] == b->ids[t / (to - from) * n_ctx + from + t % (to - from)]);
+out:
+	forward_close(&f);
+	return st;
+}
+
 static void same_logits(const struct bench *a, const struct bench *b, size_t n, const char *what, uint32_t how)
 {
 	size_t n_vocab = a->m.arch.n_vocab, each = n_vocab * sizeof(float), i = 0;
@@ -104,6 +132,58 @@ static void any_split_gives_the_same_bits(void)
 			CHECKF(feed(&parts, N_IDS, 1000, steps[k], i >= 2, &e) == OK, "%s", e.msg);
 			same_logits(&whole, &parts, N_IDS, "tokens at once:", steps[k]);
 			close_bench(&parts);
+		}
+		close_bench(&whole);
+	}
+}
+
+/* The end of the last layer for some tokens only: ranges that begin in the window, at a block's edge, behind the
+ * indexer's first choice. */
+static void tokens_left_out_change_nothing(void)
+{
+	static const uint32_t ranges[][3] = {
+		{ 1, 0, 1 }, { 9, 4, 8 }, { 24, 0, 23 }, { 24, 23, 24 }, { 61, 0, 1 }, { 61, 20, 60 }, { 130, 65, 129 },
+		{ 130, 0, 130 }, { 131, 127, 128 },
+	};
+	struct bench all, some;
+	struct err e = { 0 };
+
+	for (int i = 0; i < 6; i++)
+		for (size_t k = 0; k < sizeof ranges / sizeof *ranges; k++) {
+			uint32_t n = ranges[k][0], from = ranges[k][1], to = ranges[k][2];
+
+			open_bench(&all, &made[i % 3], 2, 2 * (size_t)n);
+			open_bench(&some, &made[i % 3], 1 + (unsigned)k % 3, 2 * (size_t)n);
+			CHECKF(of_two(&all, n, from, to, true, i >= 3, &e) == OK, "%s", e.msg);
+			CHECKF(of_two(&some, n, from, to, false, i >= 3, &e) == OK, "%s", e.msg);
+			same_logits(&all, &some, 2 * (size_t)(to - from), "tokens kept of", n);
+			close_bench(&all);
+			close_bench(&some);
+		}
+}
+
+/* A session's batches, in which only the last token leaves the last layer. */
+static void a_session_has_the_last_token_of_any_batch(void)
+{
+	static const uint32_t steps[] = { 1, 5, 24, 100 };
+	struct bench whole, part;
+	struct err e = { 0 };
+
+	for (int i = 0; i < 4; i++) {
+		open_bench(&whole, &made[i % 2], 2, 200);
+		CHECKF(at_once(&whole, 200, i >= 2, &e) == OK, "%s", e.msg);
+		for (size_t k = 0; k < sizeof steps / sizeof *steps; k++) {
+			struct session s = { 0 };
+
+			open_bench(&part, &made[i % 2], 2, 200);
+			memcpy(part.logits, whole.logits, 200 * part.m.arch.n_vocab * sizeof(float));
+			CHECKF(session_open(&s, &part.m, &part.pool, 250, steps[k], UINT64_MAX, i >= 2, &e) == OK, "%s", e.msg);
+			for (uint32_t at = 0; at < 200; at += 40)	/* not a multiple of all steps */
+				CHECKF(session_eval(&s, part.ids + at, 40, part.logits + (at + 39) * part.m.arch.n_vocab,
+						    &e) == OK, "%s", e.msg);
+			same_logits(&whole, &part, 200, "a session's batches of", steps[k]);
+			session_close(&s);
+			close_bench(&part);
 		}
 		close_bench(&whole);
 	}
@@ -353,6 +433,8 @@ int main(void)
 		return 1;
 	make_models();
 	RUN(any_split_gives_the_same_bits);
+	RUN(tokens_left_out_change_nothing);
+	RUN(a_session_has_the_last_token_of_any_batch);
 	RUN(the_room_does_not_matter);
 	RUN(a_long_text);
 	RUN(a_session_predicts_as_perplexity_does);

@@ -29,7 +29,7 @@ static void *run(void *p)
 	struct err e = { 0 };
 	enum status st = w.buf ? sha256_open(&w.hash, &e) : err_set(&e, ERR_NOMEM, "no memory for a buffer");
 
-	while (st == OK && !atomic_load(&c->failed) && !(c->o->stop && *c->o->stop)) {
+	while (st == OK && !atomic_load(&c->failed) && !stop_asked(c->o->stop)) {
 		uint64_t i = atomic_fetch_add(&c->next, 1);
 
 		if (i >= c->n)
@@ -98,8 +98,8 @@ enum status verify_parallel(uint64_t n, enum status (*task)(void *arg, uint64_t 
 	pthread_cond_destroy(&c.changed);
 	if (started == 0)
 		return err_set(e, ERR_NOMEM, "cannot start a thread");
-	if (c.err.status == OK && o->stop && *o->stop)
-		return err_set(e, ERR_STOPPED, "stopped by signal %d; nothing was shown", *o->stop);
+	if (c.err.status == OK && stop_asked(o->stop))
+		return err_stopped(e, o->stop, "; nothing was shown");
 	if (c.err.status != OK)
 		*e = c.err;
 	return c.err.status;
