@@ -108,7 +108,7 @@ crash: $(BIN) $(TOOLS) $(BUILD)/tests/fault.so   ## runs that are killed or whos
 
 coverage:                   ## which lines of the parsers their tests run, in a build of its own
 	$(MAKE) MODE=coverage CFLAGS='-O0 -g --coverage -DHOSTILE_COSTS=0' coverage-run
-PARSER_TESTS := $(patsubst %,$(BUILD)/tests/test_%,archive base claim digest gguf hostile hostile_archive hostile_gguf imatrix \
+PARSER_TESTS := $(patsubst %,$(BUILD)/tests/test_%,archive base claim digest gguf hostile hostile_archive hostile_gguf hostile_members imatrix \
 	json safetensors seal tokenizer vocab)
 coverage-run: $(BIN) $(TOOLS) $(REPLAYS) $(PARSER_TESTS)
 	@BIN=$(BIN) BUILD=$(BUILD) tests/coverage.sh $(PARSER_TESTS)

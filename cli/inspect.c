@@ -66,6 +66,9 @@ static void add_machine(cJSON *doc, double bytes)
 	cJSON_AddBoolToObject(m, "fits_in_memory", bytes < memory * 0.9);
 }
 
+/* Of an archive no more is unpacked than that. */
+static const struct source_options headers = { .need = NEED_HEADERS, .stop = &stop_signal };
+
 enum { RUN_CONTEXT = 4096, RUN_BATCH = 512 };	/* a chat of some length, a prompt in batches */
 
 /* What `ingot run` takes, from headers; a model that cannot be run says why. */
@@ -77,7 +80,7 @@ static void add_run(cJSON *doc, const char *path, struct log *notes)
 	struct err e = { 0 };
 	struct model m;
 
-	if (model_open(&m, path, &unused, &e) != OK) {
+	if (model_open_part(&m, path, PART_TRUNK, &headers, &unused, &e) != OK) {
 		log_add(notes, "%s: it cannot be run or measured as it is: %s", path, e.msg);
 	} else {
 		uint32_t n_ctx = m.arch.n_ctx < RUN_CONTEXT ? m.arch.n_ctx : RUN_CONTEXT;
@@ -195,6 +198,13 @@ out:
 	return st;
 }
 
+static const char *kind_of(const struct source_dir *d)
+{
+	if (d->members)
+		return d->is_cache ? "archive of a Hub cache snapshot" : "archive of a checkpoint directory";
+	return d->is_cache ? "Hub cache snapshot" : "checkpoint directory";
+}
+
 static enum status inspect_source(cJSON *doc, const char *path, const struct inspect_options *o,
 				  struct log *notes, struct err *e)
 {
@@ -206,13 +216,13 @@ static enum status inspect_source(cJSON *doc, const char *path, const struct ins
 	size_t n, known = 0;
 	enum status st;
 
-	TRY(checkpoint_open(&c, path, NULL, notes, e));
+	TRY(checkpoint_open(&c, path, &headers, notes, e));
 	config = checkpoint_file(&c, "config.json");
 	for (size_t i = 0; i < c.n_shards; i++) {
 		bytes += (double)c.files[i].file.id.size;
 		known += c.files[i].expected.kind != DIGEST_NONE;
 	}
-	cJSON_AddStringToObject(doc, "kind", c.dir.is_cache ? "Hub cache snapshot" : "checkpoint directory");
+	cJSON_AddStringToObject(doc, "kind", kind_of(&c.dir));
 	cJSON_AddStringToObject(doc, "commit", c.dir.commit);
 	add_number(doc, "bytes", bytes);
 	add_number(doc, "shards", (double)c.n_shards);
@@ -480,7 +490,6 @@ int cmd_inspect(const struct command *self, int argc, char **argv)
 	};
 	struct log notes = { 0 };
 	struct err e = { 0 };
-	struct stat s;
 	struct cli c;
 	cJSON *doc;
 	char **args;
@@ -492,7 +501,7 @@ int cmd_inspect(const struct command *self, int argc, char **argv)
 	doc = cJSON_CreateObject();
 	cJSON_AddStringToObject(doc, "path", cli_escz(args[0]));
 	st = cli_json_open(&c, &e);
-	if (st == OK && stat(args[0], &s) == 0 && S_ISDIR(s.st_mode))
+	if (st == OK && path_is_source(args[0]))
 		st = inspect_source(doc, args[0], &o, &notes, &e);
 	else if (st == OK)
 		st = inspect_gguf(doc, args[0], &o, &notes, &e);

@@ -278,6 +278,7 @@ static int carry_out(struct request *q, struct cli *c, const char *verb, run_fn 
 	q->o.run.threads = c->threads;
 	q->o.run.max_memory = c->max_memory;
 	q->o.run.stop = &stop_signal;
+	q->o.from = cli_source(c, q->o.out);
 	q->o.measure = q->report != NULL;
 	if (q->report && q->o.dry_run)
 		st = err_set(&e, ERR_USAGE, "%s: --report is of values, and a dry run converts none", verb);

@@ -259,6 +259,7 @@ struct measured;			/* measure.h */
 
 struct convert_options {
 	const char *source, *out, *digests, *name;
+	const struct source_options *from;	/* for a source that is an archive; may be NULL */
 	const struct recipe *recipe;
 	enum effort effort;
 	const struct importance *importance;

@@ -155,8 +155,17 @@ static inline uint64_t cur_le(struct cursor *c, unsigned n)
 /* What a file was when it was opened; a difference later means it changed under us. */
 struct file_id { uint64_t dev, ino, size; int64_t mtime_ns, ctime_ns; };
 
-/* An open regular file. A zeroed struct is NOT closed (fd 0): start from FILE_NONE. */
-struct file { int fd; char *path; struct file_id id; };
+/* An open regular file, or a range of one: a member of an archive, read where it lies. Offsets count from the
+ * range's start. A zeroed struct is NOT closed (fd 0): start from FILE_NONE. */
+struct file {
+	int fd;
+	char *path;		/* owned; of a member: ARCHIVE:MEMBER */
+	struct file_id id;	/* of a member: those of the archive, but size, which is its own */
+	struct file_id held;	/* of what fd is open on */
+	uint64_t base;		/* where it starts in there */
+	uint64_t have;		/* of a member: bytes that can be read; fewer than id.size if only a beginning is there */
+	bool part;		/* a member */
+};
 #define FILE_NONE ((struct file){ .fd = -1 })
 
 /* Opens name below directory dirfd (AT_FDCWD and a path are fine), read-only, regular files
@@ -172,6 +181,10 @@ enum status file_unchanged(const struct file *f, struct err *e) MUST_USE;
  * after its *n bytes. */
 enum status file_slurp(const struct file *f, uint64_t limit, char **text, size_t *n,
 		       struct err *e) MUST_USE;
+/* Bytes [base, base + have) of `in` as a file of its own, which says that it has size bytes and is called path, and counts as
+ * changed when `of` does (in itself, or what `in` was unpacked from). Closed apart from both. */
+enum status file_range(struct file *f, const struct file *in, const struct file *of, uint64_t base, uint64_t have, uint64_t size,
+		       const char *path, struct err *e) MUST_USE;
 void file_close(struct file *f);
 
 /* ---- archive.c: a text, plain, compressed or in an archive -------------------------------*/

@@ -3,7 +3,7 @@
  * ingot.h - Ingot as a library: what a model is, what a conversion would make, the conversion, its check, and
  * how a model predicts a text.
  *
- * Paths. SOURCE is a checkpoint as `hf download` leaves it; a MODEL is a GGUF or a SOURCE.
+ * Paths. SOURCE is a checkpoint as `hf download` leaves it, or an archive of it; a MODEL is a GGUF or a SOURCE.
  *
  * Structures begin with `size`: zero the whole, set size to sizeof of it, then fill in what you want; 0 and NULL
  * are the defaults. A program that was built with a shorter structure keeps working, for options and for results.

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "format/model.h"
 #include "library/library.h"
@@ -91,7 +90,8 @@ static enum status open_source(struct ingot_model *m, const char *path, struct l
 {
 	struct checkpoint c;
 	struct ingot_facts *f = &m->facts;
-	enum status st = checkpoint_open(&c, path, NULL, notes, e);
+	const struct source_options from = { .need = NEED_HEADERS };
+	enum status st = checkpoint_open(&c, path, &from, notes, e);
 
 	if (st != OK)
 		return st;
@@ -182,7 +182,6 @@ out:
 int ingot_model_open(struct ingot_model **m, const char *path, const struct ingot_run *run, struct ingot_error *e)
 {
 	struct call c;
-	struct stat s;
 	enum status st = call_open(&c, run);
 
 	*m = NULL;
@@ -192,7 +191,7 @@ int ingot_model_open(struct ingot_model **m, const char *path, const struct ingo
 		goto out;
 	}
 	(*m)->facts = (struct ingot_facts){ .architecture = "", .name = "", .commit = "", .root = "", .recipe = "", .tool = "" };
-	if (stat(path, &s) == 0 && S_ISDIR(s.st_mode))
+	if (path_is_source(path))
 		st = open_source(*m, path, &c.notes, &c.err);
 	else
 		st = open_gguf(*m, path, &c.notes, &c.err);

@@ -4,7 +4,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "convert/convert.h"
 #include "convert/measure.h"
@@ -100,13 +99,14 @@ static enum status name_all(struct ingot_plan *p, bool made, struct err *e)
 static enum status carry_out(struct ingot_plan *p, struct request *q, struct call *c)
 {
 	struct log problems = { 0 };
-	struct stat s;
-	bool source = stat(q->o.source, &s) == 0 && S_ISDIR(s.st_mode);
+	const struct source_options from = { .scratch = q->o.out, .stop = c->stop };
+	bool source = path_is_source(q->o.source);
 	enum status st;
 
 	if (!source && (q->o.part || q->o.finish))
 		return err_set(&c->err, ERR_USAGE, "%s: a GGUF is one file that is read in one piece; only a checkpoint has parts",
 			       q->o.source);
+	q->o.from = &from;
 	q->o.run = (struct pipeline_options){ .threads = c->run.threads, .max_memory = c->run.max_memory, .stop = c->stop,
 					      .progress = call_progress, .arg = c };
 	call_step(c, q->o.dry_run ? "plan" : "convert", 0);

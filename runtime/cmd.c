@@ -422,16 +422,17 @@ out:
 
 static enum status open_models(struct task *t, struct err *e)
 {
+	const struct source_options *from = cli_source(&t->c, NULL);
 	enum status st;
 
-	TRY(model_open(&t->m, t->model_path, &t->notes, e));
+	TRY(model_open_part(&t->m, t->model_path, PART_TRUNK, from, &t->notes, e));
 	if (t->mtp) {
 		TRY(mtp_open(&t->m_mtp, &t->m, t->mtp_path, &t->notes, e));
 		t->o.mtp = &t->m_mtp;
 	}
 	if (!t->ref_path)
 		return OK;
-	TRY(model_open(&t->ref, t->ref_path, &t->notes, e));
+	TRY(model_open_part(&t->ref, t->ref_path, PART_TRUNK, from, &t->notes, e));
 	TRY(parity_check(&t->m, &t->ref, e));
 	t->o.reference = &t->ref;
 	if (t->mtp) {
@@ -580,7 +581,7 @@ int cmd_perplexity(const struct command *self, int argc, char **argv)
 		{ "file", 'f', OPT_STR, &t.text.path, "TEXT", "the text, UTF-8, plain or packed (FILE:MEMBER names one)" },
 		{ "ctx-size", 'c', OPT_U64, &t.n_ctx, "N", "tokens of a chunk (512)" },
 		{ "chunks", 0, OPT_U64, &t.max_chunks, "N", "only the first N chunks" },
-		{ "reference", 0, OPT_STR, &t.ref_path, "MODEL", "run this one beside it and compare" },
+		{ "reference", 0, OPT_SOURCE, &t.ref_path, "MODEL", "run this one beside it and compare" },
 		{ "per-layer", 0, OPT_FLAG, &t.o.per_layer, NULL, "also compare the hidden states after each layer" },
 		{ "max-ppl-increase", 0, OPT_DOUBLE, &t.max_increase, "PCT",
 		  "gate: fail if the PPL is over the reference's by more than PCT percent" },

@@ -320,7 +320,7 @@ static enum status run(struct task *t, struct err *e)
 	enum status st;
 
 	TRY(cli_json_open(&t->c, e));
-	TRY(model_open(&t->m, t->model_path, &t->notes, e));
+	TRY(model_open_part(&t->m, t->model_path, PART_TRUNK, cli_source(&t->c, t->out_path), &t->notes, e));
 	if (t->mtp) {
 		TRY(mtp_open(&t->m_mtp, &t->m, t->mtp_path, &t->notes, e));
 		t->o.mtp = &t->m_mtp;

@@ -329,5 +329,6 @@ int cmd_compare(const struct command *self, int argc, char **argv)
 	t.o.threads = t.c.threads;
 	t.o.max_memory = t.c.max_memory;
 	t.o.stop = &stop_signal;
+	t.o.source = cli_source(&t.c, NULL);
 	return run(&t, &e) == OK ? 0 : cli_fail(&e);
 }

@@ -87,13 +87,13 @@ static enum status open_both(struct comparison *c, const struct compare_options 
 	enum model_part part = o->mtp ? PART_MTP : PART_TRUNK;
 	enum status st;
 
-	TRY(tensors_open(&c->a, o->a, part, notes, e));
+	TRY(tensors_open(&c->a, o->a, part, o->source, notes, e));
 	if (tensors_are_mtp(&c->a))
 		part = PART_MTP;
-	TRY(tensors_open(&c->b, o->b, part, notes, e));
+	TRY(tensors_open(&c->b, o->b, part, o->source, notes, e));
 	if (!c->a.is_gguf && part == PART_TRUNK && tensors_are_mtp(&c->b)) {
 		tensors_close(&c->a);
-		TRY(tensors_open(&c->a, o->a, PART_MTP, notes, e));
+		TRY(tensors_open(&c->a, o->a, PART_MTP, o->source, notes, e));
 	}
 out:
 	return st;

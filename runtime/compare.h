@@ -36,8 +36,8 @@ struct tensors {
 };
 #define TENSORS_NONE ((struct tensors){ .file = FILE_NONE, .model = MODEL_NONE })
 /* part: which of a checkpoint's; ignored for a GGUF, which has what it has. */
-enum status tensors_open(struct tensors *l, const char *path, enum model_part part, struct log *notes,
-			 struct err *e) MUST_USE;
+enum status tensors_open(struct tensors *l, const char *path, enum model_part part, const struct source_options *source,
+			 struct log *notes, struct err *e) MUST_USE;
 const struct tensor *tensors_find(const struct tensors *l, struct str name);
 bool tensors_are_mtp(const struct tensors *l);	/* a GGUF with an MTP block alone */
 void tensors_close(struct tensors *l);
@@ -77,6 +77,7 @@ struct compare_options {
 	const char *a, *b;
 	const char *tensors;		/* regular expression that names match, or NULL: all */
 	bool mtp;			/* of checkpoints the MTP block instead of the trunk */
+	const struct source_options *source;	/* for checkpoints; may be NULL */
 	unsigned threads;
 	uint64_t max_memory;
 	volatile int *stop;

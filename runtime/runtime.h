@@ -113,6 +113,7 @@ void ops_top_k(const double *score, size_t n, size_t k, uint64_t *scratch, uint3
 /* Zeroed is NOT closed (descriptors): start from MODEL_NONE. */
 struct model {
 	char *path;			/* owned */
+	const struct source_options *source;	/* borrowed; may be NULL */
 	bool is_gguf;
 	struct file file;		/* the GGUF */
 	struct gguf gguf;
@@ -129,9 +130,10 @@ struct model {
 /* Reads headers and checks that every tensor of the trunk is there, of the right shape and of a
  * type that can be decoded. What is wrong beyond the first finding is in notes. */
 enum status model_open(struct model *m, const char *path, struct log *notes, struct err *e) MUST_USE;
-/* The same for the one part: what a run of the MTP block needs (mtp_open). */
-enum status model_open_part(struct model *m, const char *path, enum model_part part, struct log *notes,
-			    struct err *e) MUST_USE;
+/* The same for the one part: what a run of the MTP block needs (mtp_open). source: how a checkpoint is opened, borrowed for
+ * the model's life; may be NULL. */
+enum status model_open_part(struct model *m, const char *path, enum model_part part, const struct source_options *source,
+			    struct log *notes, struct err *e) MUST_USE;
 /* The model's own vocabulary; *found false where the model carries none. */
 enum status model_vocab(const struct model *m, struct vocab *v, bool *found, struct log *notes,
 			struct err *e) MUST_USE;

@@ -295,7 +295,7 @@ int cmd_verify(const struct command *self, int argc, char **argv)
 		{ "strict", 0, OPT_FLAG, &w->strict, NULL, "list files without a record, and fail on them; or on what is ODD" },
 		{ "key", 0, OPT_STR, &w->key, "PUB.pem", "also check the signature: by this public key" },
 		{ "oms", 0, OPT_STR, &w->oms, "FILE.sig", "with --key: check against an OpenSSF Model Signing bundle" },
-		{ "source", 0, OPT_STR, &w->source, "SOURCE", "also make the file's contents again from this checkpoint" },
+		{ "source", 0, OPT_SOURCE, &w->source, "SOURCE", "also make the file's contents again from this checkpoint" },
 		{ "sample", 0, OPT_U64, &w->sample, "N", "with --source: N matrices only, and no digests of shards" },
 		{ "imatrix", 0, OPT_STR, &w->imatrix, "FILE", "with --source: the importance matrix that was used" },
 		{ "deep", 0, OPT_FLAG, &w->deep, NULL, "also look at every value, expert and token id, key and shape" },
@@ -314,6 +314,7 @@ int cmd_verify(const struct command *self, int argc, char **argv)
 		return code;
 	cli_catch_signals();
 	o.threads = j.c.threads;
+	o.source = cli_source(&j.c, NULL);
 	st = cli_json_open(&j.c, &e);
 	if (st == OK) {
 		st = verify_path(&j.r, args[0], w, &o, &notes, &e);

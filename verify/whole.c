@@ -5,14 +5,6 @@
 #include "verify/whole.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
-
-static bool is_directory(const char *path)
-{
-	struct stat s;
-
-	return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
-}
 
 static enum status check_wish(const struct verify_wish *w, bool dir, struct err *e)
 {
@@ -156,7 +148,7 @@ enum status verify_path(struct verify_report *r, const char *path, const struct 
 	struct verify_options own = *o;
 	enum status st;
 
-	*r = (struct verify_report){ .file = FILE_NONE, .directory = is_directory(path) };
+	*r = (struct verify_report){ .file = FILE_NONE, .directory = path_is_source(path) };
 	own.header_only = w->header;
 	TRY(check_wish(w, r->directory, e));
 	if (w->key)
