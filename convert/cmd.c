@@ -209,6 +209,8 @@ static enum status run(struct cli *c, struct convert_options *o, const char *ver
 	o->run.arg = &p;
 	st = work(&r, o, &problems, &notes, e);
 	progress_end(&p);
+	if (st == ERR_STOPPED && !r.kept)
+		err_add(e, "; nothing was kept, run the same command again");
 	cli_notes(c, &notes);
 	cli_notes(c, &problems);
 	if (st == OK && o->dry_run)

@@ -348,14 +348,15 @@ static bool may_resume(const struct convert_result *r, enum status st)
 }
 
 /* A part leaves its bytes and its journal in every case: others write to the same file. */
-static void close_part(struct convert_result *r, struct work *w, enum status st, struct log *notes)
+static void close_part(struct convert_result *r, struct work *w, enum status st, struct log *notes, struct err *e)
 {
 	struct err ignored;
 
 	if (st != OK && journal_started(w->journal) && journal_flush(w->journal, &r->plan, w->out, &ignored) != OK)
 		log_add(notes, "%s", ignored.msg);
-	if (st != OK && journal_started(w->journal))
-		log_add(notes, "%s: what is done is kept; run the same command again to go on", r->paths[0]);
+	r->kept = st != OK && journal_started(w->journal);
+	if (r->kept)
+		err_add(e, "; %s: what is done is kept, run the same command again to go on", r->paths[0]);
 	journal_close(w->journal, true);
 	for (size_t i = 0; i < r->plan.n_outputs; i++)
 		output_leave(&w->out[i]);
@@ -372,7 +373,7 @@ static void leave_parts(struct convert_result *r, struct work *w)
 			output_leave(&w->out[i]);
 }
 
-static void close_work(struct convert_result *r, struct work *w, enum status st, struct log *notes)
+static void close_work(struct convert_result *r, struct work *w, enum status st, struct log *notes, struct err *e)
 {
 	struct err ignored;
 	bool keep = journal_started(w->journal) && may_resume(r, st);
@@ -385,8 +386,9 @@ static void close_work(struct convert_result *r, struct work *w, enum status st,
 			output_leave(&w->out[i]);
 		else
 			output_abandon(&w->out[i]);
+	r->kept = keep;
 	if (keep)
-		log_add(notes, "%s: what is done is kept; run the same command with --resume to go on", r->paths[0]);
+		err_add(e, "; %s: what is done is kept, run the same command with --resume to go on", r->paths[0]);
 	journal_close(w->journal, keep);
 	claims_close(&w->claims);
 	aux_close(w->aux);
@@ -411,9 +413,9 @@ out:
 	if (o->finish && st != OK && !journal_started(w.journal))
 		leave_parts(r, &w);
 	if (o->part)
-		close_part(r, &w, st, notes);
+		close_part(r, &w, st, notes, e);
 	else
-		close_work(r, &w, st, notes);
+		close_work(r, &w, st, notes, e);
 	for (size_t i = 0; i < n && o->sums && st == OK && !o->part; i++)
 		st = write_sums(r->paths[i], o->force, e);
 	return st;
@@ -441,7 +443,8 @@ static struct plan_options first_options(const struct convert_options *o)
 static struct measure_options measure_options_of(const struct convert_options *o)
 {
 	return (struct measure_options){ .effort = o->effort, .importance = o->importance,
-					 .threads = o->run.threads, .stop = o->run.stop };
+					 .threads = o->run.threads, .stop = o->run.stop,
+					 .progress = o->run.progress, .arg = o->run.arg };
 }
 
 static enum status fit_target(struct convert_result *r, const struct convert_options *o, struct log *notes,

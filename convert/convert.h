@@ -272,6 +272,7 @@ struct convert_result {
 	struct vocab vocab;
 	uint8_t *sha256;		/* owned; 32 bytes a source file, valid after the run */
 	char *paths[PLAN_OUTPUTS];	/* owned */
+	bool kept;			/* a run that failed left something to go on with */
 	uint64_t memory;
 	unsigned workers;
 	struct target target;		/* where a size was asked for */

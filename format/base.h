@@ -51,6 +51,8 @@ enum status err_set(struct err *e, enum status s, const char *fmt, ...) PRINTF(3
 enum status err_errno(struct err *e, const char *fmt, ...) PRINTF(2, 3);
 /* Puts "context: " before the message already in e. Returns e->status. */
 enum status err_wrap(struct err *e, const char *fmt, ...) PRINTF(2, 3);
+/* Appends to the message already in e: the next step, where only a caller knows it. Returns e->status. */
+enum status err_add(struct err *e, const char *fmt, ...) PRINTF(2, 3);
 int status_exit_code(enum status s);	/* by the contract in docs; ERR_STOPPED gives 128 */
 
 /* The one macro with control flow. Needs a local `st` and a label `out`. */
@@ -267,6 +269,11 @@ char *digest_text(const struct digest *d, char buf[65]);
  * also receives the SHA-256 when kind is DIGEST_GIT_BLOB, from the same read. */
 enum status digest_file(const struct file *f, enum digest_kind kind, struct digest *d,
 			uint8_t sha256[SHA256_BYTES], struct err *e) MUST_USE;
+/* The same of a file that may be long: bytes are added to *done (atomically) as they are read, and it ends with
+ * ERR_STOPPED soon after *stop is not 0. Either may be NULL. */
+struct digest_watch { uint64_t *done; volatile int *stop; };
+enum status digest_watched(const struct file *f, enum digest_kind kind, struct digest *d, uint8_t sha256[SHA256_BYTES],
+			   const struct digest_watch *w, struct err *e) MUST_USE;
 
 /* ---- sums.c: small files beside an output --------------------------------------------------*/
 

@@ -51,6 +51,17 @@ enum status err_wrap(struct err *e, const char *fmt, ...)
 	return e->status;
 }
 
+enum status err_add(struct err *e, const char *fmt, ...)
+{
+	size_t n = strlen(e->msg);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(e->msg + n, sizeof e->msg - n, fmt, ap);
+	va_end(ap);
+	return e->status;
+}
+
 int status_exit_code(enum status s)
 {
 	switch (s) {

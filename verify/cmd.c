@@ -50,12 +50,14 @@ static enum status check_wish(const struct wish *w, const char *path, struct err
 	return OK;
 }
 
+static char now[VERIFY_NAME];	/* what is looked at while show is called */
+
 static void show(void *arg, uint64_t done, uint64_t total)
 {
 	struct progress *p = arg;
 
 	p->total = total;
-	progress_update(p, done, NULL);
+	progress_update(p, done, now[0] ? now : NULL);
 }
 
 static cJSON *source_json(const struct source_report *r, const char *path)
@@ -464,6 +466,7 @@ int cmd_verify(const struct command *self, int argc, char **argv)
 	cli_catch_signals();
 	o.threads = c.threads;
 	o.stop = &stop_signal;
+	o.now = now;
 	st = cli_json_open(&c, &e);
 	if (st == OK)
 		st = check_wish(&w, args[0], &e);

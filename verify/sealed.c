@@ -48,6 +48,7 @@ static enum status check_chunk(void *arg, uint64_t i, struct verify_worker *w, s
 	uint64_t off = c->r->gguf.tensors[t].off + chunk.off, left = chunk.bytes;
 	uint8_t digest[SHA256_BYTES];
 
+	verify_now(w, c->r->gguf.tensors[t].name);
 	seal_leaf_start(&w->hash);
 	while (left > 0) {
 		size_t n = (size_t)u64_min(left, VERIFY_BUFFER);
