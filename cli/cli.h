@@ -58,6 +58,7 @@ int cli_confine(const struct cli *c, const struct command *cmd, const struct opt
 		char **args, int n_args);
 /* "ingot: MESSAGE" (escaped) on standard error; returns the exit code of e. */
 int cli_fail(const struct err *e);
+extern const char *cli_command;	/* the one that runs, once cli_parse has begun; for messages */
 /* Each line of l as "ingot: LINE" (escaped) on standard error, unless quiet. */
 void cli_notes(const struct cli *c, const struct log *l);
 /* Escaped copy of s in a static ring of buffers, for printf. */

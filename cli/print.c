@@ -9,6 +9,8 @@
 
 #include "cli/cli.h"
 
+const char *cli_command;
+
 const char *cli_esc(struct str s)
 {
 	static char ring[8][1100];
@@ -26,9 +28,13 @@ const char *cli_escz(const char *s)
 int cli_fail(const struct err *e)
 {
 	char text[4 * sizeof e->msg + 1];
+	struct err whole = *e;
 
+	if (e->status == ERR_USAGE && cli_command && !strstr(e->msg, "; "))
+		err_add(&whole, "; `ingot help %s` lists the options", cli_command);
+	err_finish(&whole);
 	progress_clear();
-	fprintf(stderr, "ingot: %s\n", escape_text(text, sizeof text, e->msg, strlen(e->msg)));
+	fprintf(stderr, "ingot: %s\n", escape_text(text, sizeof text, whole.msg, strlen(whole.msg)));
 	return e->status == ERR_STOPPED ? 128 + stop_signal : status_exit_code(e->status);
 }
 

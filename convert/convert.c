@@ -115,9 +115,12 @@ static enum status name_outputs(struct convert_result *r, const char *out, struc
 {
 	const char *slash = strrchr(out, '/'), *name = slash ? slash + 1 : out;
 	size_t n = strlen(out) + 5;
+	struct stat s;
 
 	if (!*name)
 		return err_set(e, ERR_USAGE, "%s: names a directory; give a file name", out);
+	if (stat(out, &s) == 0 && S_ISDIR(s.st_mode))
+		return err_set(e, ERR_USAGE, "%s: is a directory; give a file name", out);
 	if (!(r->paths[0] = mem_strdup(out, e)))
 		return e->status;
 	if (r->plan.n_outputs > 1) {

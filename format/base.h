@@ -47,12 +47,15 @@ struct err {
 
 /* Sets e and returns s, so that a failing check is one line: return err_set(e, ERR_FORMAT, ...). */
 enum status err_set(struct err *e, enum status s, const char *fmt, ...) PRINTF(3, 4);
-/* The same with ": strerror(errno)" appended; s is usually ERR_IO. */
+/* ERR_IO, with ": strerror(errno)" appended and what helps against that: fmt has no next step of its own. */
 enum status err_errno(struct err *e, const char *fmt, ...) PRINTF(2, 3);
 /* Puts "context: " before the message already in e. Returns e->status. */
 enum status err_wrap(struct err *e, const char *fmt, ...) PRINTF(2, 3);
 /* Appends to the message already in e: the next step, where only a caller knows it. Returns e->status. */
 enum status err_add(struct err *e, const char *fmt, ...) PRINTF(2, 3);
+/* Gives e the next step of its status where the message has none (no "; "): for whoever shows it, last of all. What
+ * is wrong with a command line only its reader knows. */
+void err_finish(struct err *e);
 int status_exit_code(enum status s);	/* by the contract in docs; ERR_STOPPED gives 128 */
 
 /* The one macro with control flow. Needs a local `st` and a label `out`. */

@@ -472,8 +472,8 @@ static enum status run(struct task *t, struct err *e)
 	print_result(t);
 	TRY(cli_json_write(&t->c, result_json(t), e));
 	if (t->ref_path && !within_gates(t))
-		st = err_set(e, ERR_MISMATCH, "%s: outside the gates, against %s: %s", t->model_path, t->ref_path,
-			     gate_text(t, true, buf));
+		st = err_set(e, ERR_MISMATCH, "%s: outside the gates, against %s: %s; choose finer types, or allow more",
+			     t->model_path, t->ref_path, gate_text(t, true, buf));
 out:
 	cli_notes(&t->c, &t->notes);
 	log_close(&t->notes);

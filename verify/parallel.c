@@ -29,7 +29,8 @@ static void *run(void *p)
 	struct crew *c = p;
 	struct verify_worker w = { .buf = malloc(VERIFY_BUFFER), .crew = c };
 	struct err e = { 0 };
-	enum status st = w.buf ? sha256_open(&w.hash, &e) : err_set(&e, ERR_NOMEM, "no memory for a buffer");
+	enum status st = w.buf ? sha256_open(&w.hash, &e)
+				  : err_set(&e, ERR_NOMEM, "no memory for a thread's buffer; give --threads less");
 
 	while (st == OK && !atomic_load(&c->failed) && !(c->o->stop && *c->o->stop)) {
 		uint64_t i = atomic_fetch_add(&c->next, 1);
@@ -116,7 +117,8 @@ enum status verify_parallel(uint64_t n, enum status (*task)(void *arg, uint64_t 
 	pthread_mutex_destroy(&c.lock);
 	pthread_cond_destroy(&c.changed);
 	if (started == 0)
-		return err_set(e, ERR_NOMEM, "cannot start a thread");
+		return err_set(e, ERR_NOMEM, "cannot start a thread; give --threads less, or "
+			       "raise the limit of processes (ulimit -u)");
 	if ((c.err.status == OK || c.err.status == ERR_STOPPED) && o->stop && *o->stop)
 		return err_set(e, ERR_STOPPED, "stopped by signal %d; nothing was shown", *o->stop);
 	if (c.err.status != OK)

@@ -136,8 +136,9 @@ static enum status verdict(struct source_report *r, const char *path, struct err
 	for (size_t i = 0; i < r->n; i++)
 		r->n_of[r->files[i].verdict]++;
 	if (r->n_of[FILE_FAILED] || r->n_of[FILE_MISSING] || r->n_of[FILE_EXTRA])
-		return err_set(e, ERR_MISMATCH, "%s: is not what was signed: %zu files failed, %zu are missing, %zu are not "
-			       "in the list", path, r->n_of[FILE_FAILED], r->n_of[FILE_MISSING], r->n_of[FILE_EXTRA]);
+		return err_set(e, ERR_MISMATCH, "%s: is not what was signed: %zu files failed, %zu are missing, %zu are not in "
+			       "the list; take the files that were signed", path, r->n_of[FILE_FAILED],
+			       r->n_of[FILE_MISSING], r->n_of[FILE_EXTRA]);
 	return OK;
 }
 

@@ -194,14 +194,16 @@ static enum status verdict(struct source_report *r, const char *path, bool stric
 		return err_set(e, ERR_MISMATCH, "%s: %zu files failed, %zu are missing; download those again", path,
 			       r->n_of[FILE_FAILED], r->n_of[FILE_MISSING]);
 	if (strict && r->n_of[FILE_EXTRA])
-		return err_set(e, ERR_MISMATCH, "%s: %zu files that nothing on this disk vouches for", path,
+		return err_set(e, ERR_MISMATCH, "%s: %zu files that nothing on this disk vouches for; remove them, or "
+			       "give --digests FILE that has them", path,
 			       r->n_of[FILE_EXTRA]);
 	if (r->n_of[FILE_NO_DIGEST])
 		return err_set(e, ERR_NO_DIGEST, "%s: no digest is known for %zu files, which were not verified; "
 			       "download with hf (it records them) or give --digests FILE", path,
 			       r->n_of[FILE_NO_DIGEST]);
 	if (r->n_of[FILE_OK] == 0)
-		return err_set(e, ERR_NO_DIGEST, "%s: holds no file that could be verified", path);
+		return err_set(e, ERR_NO_DIGEST, "%s: holds no file that could be verified; give the directory that "
+			       "was downloaded", path);
 	return OK;
 }
 
