@@ -9,18 +9,20 @@
 #include <stdio.h>
 
 #include "cli/progress.h"
-#include "format/base.h"
+#include "format/format.h"
 
 /* Options that every command takes. */
 struct cli {
 	unsigned threads;	/* -t, --threads: default processors online */
 	uint64_t max_memory;	/* --max-memory: default 1 GiB */
 	const char *json;	/* --json FILE, "-" = standard output, or NULL */
+	const char *scratch;	/* --scratch DIR, or NULL */
 	bool quiet, no_progress, verbose, require_sandbox;
 };
 
-/* OPT_STR: text, or a path to read, which the sandbox then allows; OPT_OUT: a path to write; OPT_TEXT: never a path. */
-enum opt_kind { OPT_FLAG /* bool */, OPT_STR, OPT_OUT, OPT_TEXT /* const char * */, OPT_U64 /* uint64_t */,
+/* OPT_STR: text, or a path to read, which the sandbox then allows; OPT_SOURCE: the path of a SOURCE or MODEL; OPT_OUT: a path to
+ * write; OPT_TEXT: never a path. */
+enum opt_kind { OPT_FLAG /* bool */, OPT_STR, OPT_SOURCE, OPT_OUT, OPT_TEXT /* const char * */, OPT_U64 /* uint64_t */,
 		OPT_SIZE /* uint64_t with K, M, G */, OPT_DOUBLE, OPT_LIST /* struct opt_list */ };
 struct opt_list { const char **v; size_t n; };
 struct opt {
@@ -92,6 +94,12 @@ void progress_update(struct progress *p, uint64_t done, const char *what);
 bool progress_shares_terminal(const struct progress *p);
 void progress_clear(void);	/* the line, until the next update; async-signal-safe */
 void progress_end(struct progress *p);
+
+/* ---- source.c: what a command opens -------------------------------------------------------*/
+
+/* For a checkpoint; an archive's compressed members go to --scratch, or else to the folder of path `beside` (NULL: the
+ * archive's own). Borrowed, for the life of c; stays when called again with the same. */
+const struct source_options *cli_source(struct cli *c, const char *beside);
 
 /* SIGINT and SIGTERM set this to the signal's number; long loops look at it. */
 extern volatile int stop_signal;

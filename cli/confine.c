@@ -2,7 +2,8 @@
  *
  * confine.c - which paths a command line names, and nothing else from there on (format/sandbox.h).
  *
- * Called by cli_parse, before a byte of any file is read. What an option or argument names may be read; what
+ * Called by cli_parse, before a byte of any file is read but those that tell an archive. What an option or argument names may be
+ * read; what
  * belongs to it as well: below a directory, a Hub cache's blobs, the records of a download and the MTP
  * file beside a GGUF. Outputs may be written, and with them their directory, because the names
  * there (.partial, .lock, .journal) come and go.
@@ -79,26 +80,57 @@ static void allow_input(struct sandbox *s, const char *given)
 		allow_under(s, path, n, mtp, SANDBOX_READ);
 }
 
+/* A SOURCE or MODEL: an archive with something compressed in it is unpacked in its own folder, unless an output or --scratch
+ * says otherwise. */
+static void allow_source(struct sandbox *s, const char *path, bool unpacks)
+{
+	size_t n = directory_bytes(path);
+
+	allow_input(s, path);
+	if (unpacks && path_is_packed(path))
+		allow_under(s, path, n, n ? "" : ".", SANDBOX_READ | SANDBOX_WRITE);
+}
+
+/* A pipe, a device or a link such as /dev/stdout is written where it is; files under /dev/shm are files. */
 static void allow_output(struct sandbox *s, const char *path)
 {
+	bool special = strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0;
 	struct stat info;
 	size_t n = directory_bytes(path);
 
 	sandbox_allow(s, path, SANDBOX_READ | SANDBOX_WRITE);
-	if (strncmp(path, "/dev/", 5) != 0 && strncmp(path, "/proc/", 6) != 0 && (stat(path, &info) != 0 || S_ISREG(info.st_mode)))
-		allow_under(s, path, n, n ? "" : ".", SANDBOX_READ | SANDBOX_WRITE);
+	if (lstat(path, &info) == 0 && (S_ISLNK(info.st_mode) ? special : !S_ISREG(info.st_mode)))
+		return;
+	allow_under(s, path, n, n ? "" : ".", SANDBOX_READ | SANDBOX_WRITE);
 }
 
-static void allow_options(struct sandbox *s, const struct opt *o)
+static bool is_path(const struct opt *o)
+{
+	return o->kind == OPT_STR || o->kind == OPT_SOURCE || o->kind == OPT_OUT;
+}
+
+static void allow_options(struct sandbox *s, const struct opt *o, bool unpacks)
 {
 	for (; o && o->name; o++) {
-		const char *value = o->kind == OPT_STR || o->kind == OPT_OUT ? *(const char *const *)o->value : NULL;
+		const char *value = is_path(o) ? *(const char *const *)o->value : NULL;
 
 		if (value && o->kind == OPT_OUT)
 			allow_output(s, value);
+		else if (value && o->kind == OPT_SOURCE)
+			allow_source(s, value, unpacks);
 		else if (value)
 			allow_input(s, value);
 	}
+}
+
+/* Whether archives are unpacked in their own folders: not by inspect, nor where there is an output. */
+static bool unpacks_there(const struct cli *c, const struct command *cmd, const struct opt *own)
+{
+	bool out = c->scratch || cmd->run == cmd_inspect;
+
+	for (; own && own->name; own++)
+		out |= own->kind == OPT_OUT && strcmp(own->name, "output") == 0 && *(const char *const *)own->value;
+	return !out;
 }
 
 /* What is missing, for a person; NULL if nothing is. */
@@ -121,6 +153,7 @@ int cli_confine(const struct cli *c, const struct command *cmd, const struct opt
 {
 	const char *wish = getenv("INGOT_SANDBOX"), *what = NULL;
 	struct sandbox s;
+	bool unpacks;
 
 	if (!sandbox_built())
 		what = "this build has a sanitizer, which a sandbox would stop";
@@ -133,10 +166,11 @@ int cli_confine(const struct cli *c, const struct command *cmd, const struct opt
 		for (size_t i = 0; i < sizeof system_paths / sizeof *system_paths; i++)
 			sandbox_allow(&s, system_paths[i], SANDBOX_READ);
 		sandbox_allow(&s, "/dev/null", SANDBOX_READ | SANDBOX_WRITE);
-		allow_options(&s, own);
-		allow_options(&s, common);
+		unpacks = unpacks_there(c, cmd, own);
+		allow_options(&s, own, unpacks);
+		allow_options(&s, common, unpacks);
 		for (int i = 0; i < n_args; i++)
-			cmd->edits ? allow_output(&s, args[i]) : allow_input(&s, args[i]);
+			cmd->edits ? allow_output(&s, args[i]) : allow_source(&s, args[i], unpacks);
 		what = missing(sandbox_enter(&s));
 	}
 	if (what && c->require_sandbox) {

@@ -14,6 +14,7 @@
 
 #include "cli/cli.h"
 #include "convert/convert.h"
+#include "runtime/runtime.h"
 
 struct inspect_options { bool tensors; uint64_t context; };
 
@@ -63,6 +64,35 @@ static void add_machine(cJSON *doc, double bytes)
 
 	add_number(m, "memory", memory);
 	cJSON_AddBoolToObject(m, "fits_in_memory", bytes < memory * 0.9);
+}
+
+/* Of an archive no more is unpacked than that. */
+static const struct source_options headers = { .need = NEED_HEADERS, .stop = &stop_signal };
+
+enum { RUN_CONTEXT = 4096, RUN_BATCH = 512 };	/* a chat of some length, a prompt in batches */
+
+/* What `ingot run` takes, from headers; a model that cannot be run says why. */
+static void add_run(cJSON *doc, const char *path, struct log *notes)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned n_threads = n < 1 ? 1 : n > POOL_MAX_THREADS ? POOL_MAX_THREADS : (unsigned)n;
+	struct log unused = { 0 };	/* said already */
+	struct err e = { 0 };
+	struct model m;
+
+	if (model_open_part(&m, path, PART_TRUNK, &headers, &unused, &e) != OK) {
+		log_add(notes, "%s: it cannot be run or measured as it is: %s", path, e.msg);
+	} else {
+		uint32_t n_ctx = m.arch.n_ctx < RUN_CONTEXT ? m.arch.n_ctx : RUN_CONTEXT;
+		uint64_t all = session_least(&m, n_ctx, RUN_BATCH < n_ctx ? RUN_BATCH : n_ctx, n_threads);
+		cJSON *r = cJSON_AddObjectToObject(doc, "run");
+
+		add_number(r, "tokens", n_ctx);
+		add_number(r, "memory_least", (double)session_least(&m, n_ctx, 1, n_threads));	/* prompts one by one */
+		add_number(r, "memory_all", (double)(all - store_least(&m) + store_most(&m)));
+	}
+	model_close(&m);
+	log_close(&unused);
 }
 
 struct type_sum { uint64_t n, bytes; };
@@ -168,6 +198,13 @@ out:
 	return st;
 }
 
+static const char *kind_of(const struct source_dir *d)
+{
+	if (d->members)
+		return d->is_cache ? "archive of a Hub cache snapshot" : "archive of a checkpoint directory";
+	return d->is_cache ? "Hub cache snapshot" : "checkpoint directory";
+}
+
 static enum status inspect_source(cJSON *doc, const char *path, const struct inspect_options *o,
 				  struct log *notes, struct err *e)
 {
@@ -179,13 +216,13 @@ static enum status inspect_source(cJSON *doc, const char *path, const struct ins
 	size_t n, known = 0;
 	enum status st;
 
-	TRY(checkpoint_open(&c, path, NULL, notes, e));
+	TRY(checkpoint_open(&c, path, &headers, notes, e));
 	config = checkpoint_file(&c, "config.json");
 	for (size_t i = 0; i < c.n_shards; i++) {
 		bytes += (double)c.files[i].file.id.size;
 		known += c.files[i].expected.kind != DIGEST_NONE;
 	}
-	cJSON_AddStringToObject(doc, "kind", c.dir.is_cache ? "Hub cache snapshot" : "checkpoint directory");
+	cJSON_AddStringToObject(doc, "kind", kind_of(&c.dir));
 	cJSON_AddStringToObject(doc, "commit", c.dir.commit);
 	add_number(doc, "bytes", bytes);
 	add_number(doc, "shards", (double)c.n_shards);
@@ -431,6 +468,10 @@ static void print_document(FILE *to, const cJSON *doc)
 			scaled(number(x, "bytes"), "B"), number(x, "bytes"));
 	if ((x = cJSON_GetObjectItemCaseSensitive(doc, "seal")))
 		print_seal(to, x);
+	if ((x = cJSON_GetObjectItemCaseSensitive(doc, "run")))
+		fprintf(to, "to run:     %s of memory at %.0f tokens with all weights in it, %s at least (--max-memory); the "
+			"rest is streamed\n", scaled(number(x, "memory_all"), "B"), number(x, "tokens"),
+			scaled(number(x, "memory_least"), "B"));
 	if ((x = cJSON_GetObjectItemCaseSensitive(doc, "machine")))
 		fprintf(to, "machine:    %s of memory: %s\n", scaled(number(x, "memory"), "B"),
 			cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(x, "fits_in_memory"))
@@ -449,7 +490,6 @@ int cmd_inspect(const struct command *self, int argc, char **argv)
 	};
 	struct log notes = { 0 };
 	struct err e = { 0 };
-	struct stat s;
 	struct cli c;
 	cJSON *doc;
 	char **args;
@@ -461,10 +501,12 @@ int cmd_inspect(const struct command *self, int argc, char **argv)
 	doc = cJSON_CreateObject();
 	cJSON_AddStringToObject(doc, "path", cli_escz(args[0]));
 	st = cli_json_open(&c, &e);
-	if (st == OK && stat(args[0], &s) == 0 && S_ISDIR(s.st_mode))
+	if (st == OK && path_is_source(args[0]))
 		st = inspect_source(doc, args[0], &o, &notes, &e);
 	else if (st == OK)
 		st = inspect_gguf(doc, args[0], &o, &notes, &e);
+	if (st == OK && cJSON_GetObjectItemCaseSensitive(doc, "model"))
+		add_run(doc, args[0], &notes);
 	if (number(doc, "bytes") > 0)
 		print_document(cli_out(&c), doc);
 	cli_notes(&c, &notes);

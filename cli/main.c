@@ -13,10 +13,12 @@ static int cmd_help(const struct command *self, int argc, char **argv);
 
 const struct command commands[] = {
 	{ "inspect", "PATH", "what a checkpoint or GGUF is, from its headers alone", cmd_inspect, false,
-	  "PATH is a checkpoint (a directory as `hf download` leaves it, or a snapshot of the Hub's cache) or a GGUF. No weight is "
-	  "read. Prints architecture and layer plan, parameters in all and active, number types, bytes, the size of "
-	  "every recipe's output, what a context takes, and of a GGUF its seal and where it came from." },
+	  "PATH is a checkpoint (a directory as `hf download` leaves it, a snapshot of the Hub's cache, or a tar or zip of "
+	  "one) or a GGUF. No weight is read. Prints architecture and layer plan, parameters in all and active, number types, "
+	  "bytes, the size of every recipe's output, what a context takes, and of a GGUF its seal and where it came from." },
 	{ "convert", "SOURCE -o OUT.gguf", "turn a checkpoint into one sealed GGUF", cmd_convert, false,
+	  "SOURCE is a checkpoint's directory, a snapshot of the Hub's cache, or a .tar, .tar.gz, .tar.zst, .tar.xz or .zip of "
+	  "one; compressed members are unpacked to a file without a name beside OUT.gguf, or in --scratch DIR.\n\n"
 	  "Hashes every shard as it is read and compares it with the digest that the Hub recorded beside it (or "
 	  "--digests has); a shard without one is an error unless --allow-unverified is given.\n\n"
 	  "The recipe `lossless` keeps FP4 experts bit for bit and makes FP8 BF16, exactly; `q8` and `q4` are smaller. "
@@ -27,15 +29,15 @@ const struct command commands[] = {
 	  "Types are chosen by recipe, --tensor-type or --target-size as for convert. Metadata is copied as it is; norms, "
 	  "routers, tables of ids and the like keep their types. A sealed input is checked while it is read." },
 	{ "verify", "PATH", "check the digests of a source, or the seal of a GGUF", cmd_verify, false,
-	  "Of a directory: a line a file, as sha256sum prints them. Of a GGUF: structure, seal and every chunk; damage "
-	  "is named by tensor, expert and byte range. --key adds the signature, --source makes the tensors again from the "
-	  "checkpoint and compares, --deep looks at the values. The closing line says what was shown: "
+	  "Of a checkpoint, a directory or an archive: a line a file, as sha256sum prints them. Of a GGUF: structure, seal and "
+	  "every chunk; damage is named by tensor, expert and byte range. --key adds the signature, --source makes the tensors "
+	  "again from the checkpoint and compares, --deep looks at the values. The closing line says what was shown: "
 	  "INTACT, AUTHENTIC, DERIVED, and what was not looked at." },
 	{ "sign", "FILE.gguf --key KEY.pem", "sign a sealed GGUF in place", cmd_sign, true,
 	  "Fills the slot of 4096 bytes in the header; no other byte changes. The key is ECDSA P-256 or Ed25519, in PEM." },
 	{ "perplexity", "MODEL -f TEXT", "run a checkpoint or GGUF over a text", cmd_perplexity, false,
 	  "llama-perplexity's method: chunks of -c tokens, the second half of each is scored. With --reference a second "
-	  "model runs in lockstep, layer by layer, and the report adds the KL divergence between them. "
+	  "model runs in lockstep, layer by layer, and the report adds the KL divergence between them; --html makes a page of it. "
 	  "Weights that --max-memory does not hold are read once a batch; the figures are the same to the bit." },
 	{ "calibrate", "MODEL -f TEXT -o OUT.gguf", "importance of weights for quantizing, from a text", cmd_calibrate, false,
 	  "Writes an importance matrix in llama.cpp's GGUF form, expert by expert, and lists the experts that no token reached." },
@@ -44,7 +46,7 @@ const struct command commands[] = {
 	  "seed gives the same text." },
 	{ "compare", "A B", "how far the values of two models are apart, tensor by tensor", cmd_compare, false,
 	  "A and B are checkpoints or GGUFs. Exit code 1 if a tensor is missing on one side or has another shape, or beyond "
-	  "--max-relative-error." },
+	  "--max-relative-error. --html makes a page of it, with maps of the error by layer and expert." },
 	{ "help", "[COMMAND]", "this list, or one command's options", cmd_help, false, NULL },
 	{ NULL, NULL, NULL, NULL, false, NULL },
 };

@@ -126,7 +126,7 @@ static bool has_choices(const struct opt *o)
 
 static bool takes_file(const struct opt *o)
 {
-	return !has_choices(o) && (o->kind == OPT_STR || o->kind == OPT_OUT);
+	return !has_choices(o) && (o->kind == OPT_STR || o->kind == OPT_SOURCE || o->kind == OPT_OUT);
 }
 
 static void command_names(void)

@@ -10,14 +10,17 @@
 
 #include "cli/cli.h"
 
-struct common { uint64_t threads; bool no_progress, quiet, verbose, require_sandbox; const char *json; uint64_t max_memory; };
+struct common { uint64_t threads; bool no_progress, quiet, verbose, require_sandbox; const char *json, *scratch; uint64_t
+	max_memory; };
 
-static void common_options(struct opt out[9], struct common *v)
+static void common_options(struct opt out[10], struct common *v)
 {
-	const struct opt table[9] = {
+	const struct opt table[10] = {
 		{ "threads", 't', OPT_U64, &v->threads, "N", "processors to use (default: all that are online)" },
 		{ "max-memory", 0, OPT_SIZE, &v->max_memory, "SIZE", "stay below this (K, M, G; default 1G)" },
 		{ "json", 0, OPT_OUT, &v->json, "FILE", "also write the result as JSON (- is standard output)" },
+		{ "scratch", 0, OPT_OUT, &v->scratch, "DIR", "where compressed archives are unpacked (default: by the output, "
+		"or the archive)" },
 		{ "no-progress", 0, OPT_FLAG, &v->no_progress, NULL, "no progress line" },
 		{ "quiet", 'q', OPT_FLAG, &v->quiet, NULL, "errors only" },
 		{ "verbose", 'v', OPT_FLAG, &v->verbose, NULL, "say more" },
@@ -88,6 +91,7 @@ static bool set_value(const struct opt *o, const char *text)
 		*(bool *)o->value = true;
 		return true;
 	case OPT_STR:
+	case OPT_SOURCE:
 	case OPT_OUT:
 	case OPT_TEXT:
 		*(const char **)o->value = text;
@@ -156,7 +160,7 @@ int cli_parse(struct cli *c, const struct command *cmd, const struct opt *opts, 
 {
 	long online = sysconf(_SC_NPROCESSORS_ONLN);
 	struct common v = { .threads = online > 0 ? (uint64_t)online : 1, .max_memory = 1ull << 30 };
-	struct opt common[9];
+	struct opt common[10];
 	int n = 0, code;
 	bool only_args = false;
 
@@ -181,7 +185,7 @@ int cli_parse(struct cli *c, const struct command *cmd, const struct opt *opts, 
 		return usage(cmd, "--threads takes 1 to", "1024");
 	*args = argv;
 	*n_args = n;
-	*c = (struct cli){ .threads = (unsigned)v.threads, .max_memory = v.max_memory, .json = v.json,
+	*c = (struct cli){ .threads = (unsigned)v.threads, .max_memory = v.max_memory, .json = v.json, .scratch = v.scratch,
 			   .quiet = v.quiet, .no_progress = v.no_progress, .verbose = v.verbose,
 			   .require_sandbox = v.require_sandbox };
 	return cli_confine(c, cmd, opts, common, argv, n);

@@ -13,12 +13,6 @@
 #include "convert/cmd.h"
 #include "convert/measure.h"
 
-const char *source_type_name(const struct plan_tensor *t)
-{
-	return t->source_kind == SOURCE_FP4 ? "FP4" : t->source_kind == SOURCE_FP8 ? "FP8"
-						    : dtype_info(t->source_type)->name;
-}
-
 /* Bytes free where the output would go; 0 if that cannot be told. */
 static uint64_t free_space(const char *path)
 {
@@ -69,7 +63,7 @@ static cJSON *output_json(const struct plan_output *out, const char *path, const
 		cJSON *x = cJSON_CreateObject();
 
 		cJSON_AddStringToObject(x, "name", t->want.name);
-		cJSON_AddStringToObject(x, "source", source_type_name(t));
+		cJSON_AddStringToObject(x, "source", plan_source_type(t));
 		cJSON_AddStringToObject(x, "type", dtype_info(t->type)->name);
 		cJSON_AddNumberToObject(x, "offset", (double)t->off);
 		cJSON_AddNumberToObject(x, "bytes", (double)t->bytes);
@@ -168,19 +162,6 @@ static void show(void *arg, uint64_t done, uint64_t total, const char *what)
 
 	p->total = total;
 	progress_update(p, done, what);
-}
-
-/* --tensor-type lines come first, then files of them, then the recipe: first match wins. */
-static enum status build_recipe(struct recipe *r, const struct opt_list *types, const char *file,
-				const char *name, struct err *e)
-{
-	enum status st = OK;
-
-	for (size_t i = 0; i < types->n && st == OK; i++)
-		st = recipe_add(r, types->v[i], true, "--tensor-type", e);
-	if (st == OK && file)
-		st = recipe_add_file(r, file, true, e);
-	return st == OK ? recipe_add_named(r, name, e) : st;
 }
 
 typedef enum status run_fn(struct convert_result *r, const struct convert_options *o, struct log *problems,
@@ -300,6 +281,7 @@ static int carry_out(struct request *q, struct cli *c, const char *verb, run_fn 
 	q->o.run.threads = c->threads;
 	q->o.run.max_memory = c->max_memory;
 	q->o.run.stop = &stop_signal;
+	q->o.from = cli_source(c, q->o.out);
 	q->o.measure = q->report != NULL;
 	if (q->report && q->o.dry_run)
 		st = err_set(&e, ERR_USAGE, "%s: --report is of values, and a dry run converts none", verb);
@@ -309,7 +291,7 @@ static int carry_out(struct request *q, struct cli *c, const char *verb, run_fn 
 	else if (!q->o.out)
 		st = err_set(&e, ERR_USAGE, "%s: -o OUT.gguf is missing; `ingot help %s` lists the options", verb, verb);
 	else
-		st = build_recipe(&recipe, &q->types, q->type_file, q->recipe ? q->recipe : "lossless", &e);
+		st = recipe_build(&recipe, q->types.v, q->types.n, q->type_file, q->recipe, &e);
 	if (st == OK)
 		st = set_effort(q, &e);
 	if (st == OK)

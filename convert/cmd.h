@@ -9,9 +9,6 @@
 
 #include "convert/convert.h"
 
-/* How a source type is called: FP4 and FP8 with their scales, or a type of the table. */
-const char *source_type_name(const struct plan_tensor *t);
-
 /* ---- cmd_plan.c: what a dry run says ------------------------------------------------------------*/
 
 struct cJSON;

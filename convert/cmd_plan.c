@@ -38,7 +38,7 @@ void plan_print_tensors(FILE *to, const struct plan_output *out, const struct me
 	for (size_t i = 0; i < out->n_tensors; i++) {
 		const struct plan_tensor *t = &out->tensors[i];
 
-		fprintf(to, "%-40s %-5s -> %-6s %14llu  ", cli_escz(t->want.name), source_type_name(t),
+		fprintf(to, "%-40s %-5s -> %-6s %14llu  ", cli_escz(t->want.name), plan_source_type(t),
 			dtype_info(t->type)->name, (unsigned long long)t->bytes);
 		if (expected[i].sums.n)
 			fprintf(to, "%.5f\n", measured_relative(&expected[i]));

@@ -195,7 +195,7 @@ static enum status gather(struct report *p, const struct convert_result *r, stru
 			const struct plan_tensor *t = &r->plan.out[o].tensors[i];
 			struct line *l = &p->lines[p->n_lines++];
 
-			*l = (struct line){ .tensor = t->want.name, .source = source_type_name(t),
+			*l = (struct line){ .tensor = t->want.name, .source = plan_source_type(t),
 					    .type = dtype_info(t->type)->name, .want = &t->want, .tensors = 1,
 					    .source_bytes = t->source_bytes, .bytes = t->bytes,
 					    .measured = ledger_can_read(&r->plan, t),

@@ -527,11 +527,15 @@ enum status convert_run(struct convert_result *r, const struct convert_options *
 			struct log *notes, struct err *e)
 {
 	struct plan_options po = first_options(o);
+	struct source_options from = { 0 };
 	struct arch arch;
 	enum status st;
 
 	*r = CONVERT_RESULT_NONE;
-	TRY(checkpoint_open(&r->ckpt, o->source, o->digests, problems, e));
+	if (o->from)
+		from = *o->from;
+	from.digests = o->digests;
+	TRY(checkpoint_open(&r->ckpt, o->source, &from, problems, e));
 	TRY(read_arch(r, &arch, notes, e));
 	if (!o->dry_run)
 		TRY(check_anchors(&r->ckpt, o->allow_unverified, notes, e));

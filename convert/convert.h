@@ -32,6 +32,9 @@ enum status recipe_add(struct recipe *r, const char *line, bool user, const char
 /* Appends a named recipe (lossless, q8, q4) or, for a name with '/' or '.', a file of lines. */
 enum status recipe_add_named(struct recipe *r, const char *name, struct err *e) MUST_USE;
 enum status recipe_add_file(struct recipe *r, const char *path, bool user, struct err *e) MUST_USE;
+/* What a person asks for: lines, then a file of them (or NULL), then a name (NULL: lossless). */
+enum status recipe_build(struct recipe *r, const char *const *lines, size_t n, const char *file, const char *name,
+			 struct err *e) MUST_USE;
 const struct rule *recipe_match(const struct recipe *r, const char *tensor, enum source_kind kind);
 /* The rule's first type that rows of so many elements are whole blocks of; DT_NONE where neither is. */
 enum dtype rule_type(const struct rule *r, uint64_t row);
@@ -157,6 +160,8 @@ enum status plan_retype(struct plan *p, const struct vocab *v, const struct plan
 /* Bytes that output `number` would have by another recipe. */
 enum status plan_size(const struct plan *p, size_t number, const struct recipe *r, uint64_t *bytes,
 		      struct err *e) MUST_USE;
+/* How a tensor's source type is called: FP4 and FP8 with their scales, or a type of the table. */
+const char *plan_source_type(const struct plan_tensor *t);
 void plan_close(struct plan *p);
 /* layout.c: offsets, chunks and the header of one output. */
 enum status layout_output(struct plan *p, struct plan_output *out, const struct vocab *v,
@@ -254,6 +259,7 @@ struct measured;			/* measure.h */
 
 struct convert_options {
 	const char *source, *out, *digests, *name;
+	const struct source_options *from;	/* for a source that is an archive; may be NULL */
 	const struct recipe *recipe;
 	enum effort effort;
 	const struct importance *importance;

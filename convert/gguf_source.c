@@ -32,7 +32,7 @@ static enum status open_below(struct checkpoint *c, const char *path, const char
 
 	if (!dir)
 		return st;
-	TRY(source_dir_open(&c->dir, dir, digests_file, e));
+	TRY(source_dir_open(&c->dir, dir, &(struct source_options){ .digests = digests_file }, e));
 	TRY(source_file_open(&c->files[0], &c->dir, slash ? slash + 1 : path, NULL, notes, e));
 	c->files[0].is_shard = true;
 	c->n_files = c->n_shards = 1;

@@ -180,7 +180,7 @@ static void *work(void *arg)
 	struct sampler *s = h->s;
 	size_t i;
 
-	while ((i = atomic_fetch_add(&s->next, 1)) < s->n_jobs && !(s->o->stop && *s->o->stop)) {
+	while ((i = atomic_fetch_add(&s->next, 1)) < s->n_jobs && !stop_asked(s->o->stop)) {
 		if (h->shows)
 			s->o->progress(s->o->arg, atomic_load(&s->done), s->total, s->jobs[i].tensor->want.name);
 		if (do_job(h, &s->jobs[i]) != OK) {
@@ -220,8 +220,8 @@ enum status measure_run(const struct plan *p, const struct measure_job *jobs, si
 		}
 	}
 	free(hands);
-	if (o->stop && *o->stop)
-		return err_set(e, ERR_STOPPED, "stopped by signal %d", *o->stop);
+	if (stop_asked(o->stop))
+		return err_stopped(e, o->stop, "");
 	return first == SIZE_MAX ? OK : e->status;
 }
 

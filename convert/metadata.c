@@ -8,6 +8,7 @@
  */
 #include "convert/plan.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,7 +82,12 @@ static void size_label(const struct plan *p, char *out, size_t cap)
 	double one = total - experts + experts / a->n_expert;
 	const char *unit = one >= 1e12 ? "T" : one >= 1e9 ? "B" : one >= 1e6 ? "M" : "K";
 	double v = one / (one >= 1e12 ? 1e12 : one >= 1e9 ? 1e9 : one >= 1e6 ? 1e6 : 1e3);
-	snprintf(out, cap, v >= 9.5 ? "%ux%.0f%s" : "%ux%.1f%s", a->n_expert, v, unit);
+	unsigned tenths = (unsigned)(v >= 9.5 ? 10 * rint(v) : rint(10 * v));	/* no %.1f: its point is the locale's */
+
+	if (v >= 9.5)
+		snprintf(out, cap, "%ux%u%s", a->n_expert, tenths / 10, unit);
+	else
+		snprintf(out, cap, "%ux%u.%u%s", a->n_expert, tenths / 10, tenths % 10, unit);
 }
 
 static const char *model_name(const struct arch *a)

@@ -128,7 +128,7 @@ static size_t take_shard(struct pipeline *q, size_t last)
 	size_t s = q->n_shards;
 
 	pthread_mutex_lock(&q->lock);
-	while (q->err.status == OK && q->n_done < q->n_shards && !(q->o->stop && *q->o->stop)) {
+	while (q->err.status == OK && q->n_done < q->n_shards && !stop_asked(q->o->stop)) {
 		s = pick(q, last);
 		if (s < q->n_shards) {
 			q->state[s] = SHARD_BUSY;
@@ -263,9 +263,9 @@ static void watch(struct pipeline *q)
 		t.tv_sec += t.tv_nsec / 1000000000;
 		t.tv_nsec %= 1000000000;
 		pthread_cond_timedwait(&q->changed, &q->lock, &t);
-		if (q->o->stop && *q->o->stop) {
+		if (stop_asked(q->o->stop)) {
 			if (q->err.status == OK)
-				err_set(&q->err, ERR_STOPPED, "stopped by signal %d", *q->o->stop);
+				err_stopped(&q->err, q->o->stop, "");
 			pthread_cond_broadcast(&q->changed);
 		}
 		if (q->o->progress) {

@@ -333,6 +333,12 @@ out:
 	return st;
 }
 
+const char *plan_source_type(const struct plan_tensor *t)
+{
+	return t->source_kind == SOURCE_FP4 ? "FP4" : t->source_kind == SOURCE_FP8 ? "FP8"
+						    : dtype_info(t->source_type)->name;
+}
+
 void plan_close(struct plan *p)
 {
 	for (size_t i = 0; i < PLAN_OUTPUTS; i++) {

@@ -180,6 +180,18 @@ enum status recipe_add_named(struct recipe *r, const char *name, struct err *e)
 		       "'/' or '.' is read as a recipe file", name);
 }
 
+enum status recipe_build(struct recipe *r, const char *const *lines, size_t n, const char *file, const char *name,
+			 struct err *e)
+{
+	enum status st = OK;
+
+	for (size_t i = 0; i < n && st == OK; i++)
+		st = recipe_add(r, lines[i], true, "--tensor-type", e);
+	if (st == OK && file)
+		st = recipe_add_file(r, file, true, e);
+	return st == OK ? recipe_add_named(r, name ? name : "lossless", e) : st;
+}
+
 const struct rule *recipe_match(const struct recipe *r, const char *tensor, enum source_kind kind)
 {
 	static const enum rule_source of_kind[] = {

@@ -241,7 +241,7 @@ static void show(struct checking *k, const struct plan_output *out, uint64_t i)
 
 static bool is_stopped(const struct checking *k)
 {
-	return k->run->stop && *k->run->stop;
+	return stop_asked(k->run->stop);
 }
 
 static void *check_chunks(void *arg)
@@ -286,7 +286,7 @@ static enum status check_all(struct checking *k, struct err *e)
 	check_chunks(k);
 	while (n > 0)
 		pthread_join(t[--n], NULL);
-	return is_stopped(k) ? err_set(e, ERR_STOPPED, "stopped by signal %d", *k->run->stop) : OK;
+	return is_stopped(k) ? err_stopped(e, k->run->stop, "") : OK;
 }
 
 static enum status claims_open(struct claims *c, const struct plan *p, struct err *e)

@@ -4,17 +4,17 @@
  *
  * Nothing is ever extracted: bytes go from the one open file to one buffer. What a file is, is
  * told by its first bytes, never by its name. Two layers: a stream undoes at most one compression
- * (zlib for gzip, because libarchive checks neither gzip's CRC nor what follows it; libarchive for
- * zstd and xz), and libarchive's tar reader walks the stream. Zip is read through its central
+ * (filter.c), and libarchive's tar reader walks the stream. Zip is read through its central
  * directory: the reader that goes front to back takes a zip cut in half for whole.
  *
  * Invariant: a text is returned only if its container was read to the end without a warning.
  * Limits: 4096 entries; the caller's on bytes; 200 bytes from each byte of the file, past 1 MiB.
- * Formats: RFC 1952 (gzip), POSIX.1-2017 pax (tar), PKWARE APPNOTE 4.3.16 (zip end record).
+ * Formats: POSIX.1-2017 pax (tar), PKWARE APPNOTE 4.3.16 (zip end record).
  */
+#include "format/filter.h"
+#include "format/members.h"
 #include "format/zip.h"
 
-#include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,41 +23,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <zlib.h>
 
 enum {
-	BLOCK = 64 << 10,
 	MAX_ENTRIES = 4096,
-	MAX_RATIO = 200,
-	FREE_BYTES = 1 << 20,		/* below this a ratio says nothing */
-	TAR_BLOCK = 512,
-	TAR_END = 2 * TAR_BLOCK,	/* zero bytes that close a tar */
 	ZIP_END = 22,			/* the zip end record without its comment */
 	ZIP64_ENDS = 56 + 20,		/* what zip64 puts before it */
 	ZIP_TAIL = 16 << 10,		/* libarchive looks no further back for the end record */
 	MAX_LISTED = 20,
 };
-
-/* ---- what a file is -------------------------------------------------------------------------*/
-
-enum kind { PLAIN, TAR, ZIP, GZIP, ZSTD, XZ, BZIP2 };
-
-static enum kind kind_of(const uint8_t *p, size_t n)
-{
-	static const struct { enum kind kind; size_t n; const char *magic; } known[] = {
-		{ GZIP, 2, "\x1F\x8B" }, { ZIP, 4, "PK\3\4" }, { ZIP, 4, "PK\5\6" },
-		{ ZSTD, 4, "\x28\xB5\x2F\xFD" }, { XZ, 6, "\xFD" "7zXZ\0" }, { BZIP2, 3, "BZh" },
-	};
-	static const uint8_t zeros[TAR_BLOCK];
-
-	for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-		if (n >= known[i].n && memcmp(p, known[i].magic, known[i].n) == 0)
-			return known[i].kind;
-	if (n < TAR_BLOCK)
-		return PLAIN;
-	/* an empty tar is its end mark alone */
-	return memcmp(p + 257, "ustar", 5) == 0 || memcmp(p, zeros, TAR_BLOCK) == 0 ? TAR : PLAIN;
-}
 
 /* ---- the text as it grows -------------------------------------------------------------------*/
 
@@ -68,15 +41,6 @@ struct text {
 	size_t n, cap;
 };
 
-static enum status check_ratio(const struct file *f, uint64_t n, struct err *e)
-{
-	if (n > FREE_BYTES && n / MAX_RATIO > f->id.size)
-		return err_set(e, ERR_UNSUPPORTED, "%s: unpacks to more than %d times its %llu bytes, past the "
-			       "limit; unpack it yourself if you trust it", f->path, MAX_RATIO,
-			       (unsigned long long)f->id.size);
-	return OK;
-}
-
 /* Would a text of n bytes be let in? */
 static enum status check_size(const struct text *t, uint64_t n, struct err *e)
 {
@@ -86,7 +50,7 @@ static enum status check_size(const struct text *t, uint64_t n, struct err *e)
 	if (n > t->max_memory)
 		return err_set(e, ERR_NOMEM, "%s: %llu bytes of text or more do not fit --max-memory (%llu)",
 			       t->f->path, (unsigned long long)n, (unsigned long long)t->max_memory);
-	return check_ratio(t->f, n, e);
+	return filter_ratio(t->f, n, e);
 }
 
 static enum status text_add(struct text *t, const void *p, size_t n, struct err *e)
@@ -106,212 +70,6 @@ static enum status text_add(struct text *t, const void *p, size_t n, struct err 
 	t->n = (size_t)want;
 	((char *)t->p)[t->n] = 0;
 	return OK;
-}
-
-/* ---- the stream: the file with its compression undone ---------------------------------------*/
-
-struct stream {
-	const struct file *f;		/* borrowed */
-	enum kind kind;			/* PLAIN, GZIP, ZSTD or XZ */
-	uint64_t pos;			/* the next byte of the file */
-	uint8_t *in, *out;		/* owned, BLOCK bytes each */
-	z_stream z;
-	bool z_open, z_between;		/* between two gzip members */
-	struct archive *a;		/* owned: ZSTD, XZ */
-	size_t held;			/* bytes of out that were looked at and not yet taken */
-	uint64_t total, nonzero;	/* bytes delivered; where the last that is not 0 ends */
-	struct err err;			/* what failed inside a callback */
-};
-
-/* The next bytes of the file, into in; 0 at its end. */
-static enum status read_in(struct stream *s, size_t *n, struct err *e)
-{
-	enum status st;
-
-	*n = (size_t)u64_min(BLOCK, s->f->id.size - s->pos);
-	st = file_read(s->f, s->in, *n, s->pos, e);
-	if (st == OK)
-		s->pos += *n;
-	return st;
-}
-
-static la_ssize_t on_read(struct archive *a, void *ctx, const void **p)
-{
-	struct stream *s = ctx;
-	size_t n;
-
-	*p = s->in;
-	if (read_in(s, &n, &s->err) == OK)
-		return (la_ssize_t)n;
-	archive_set_error(a, EIO, "cannot read");
-	return ARCHIVE_FATAL;
-}
-
-static la_int64_t on_seek(struct archive *a, void *ctx, la_int64_t off, int whence)
-{
-	struct stream *s = ctx;
-	int64_t size = (int64_t)s->f->id.size, from = 0, to;
-
-	if (whence == SEEK_CUR)
-		from = (int64_t)s->pos;
-	else if (whence == SEEK_END)
-		from = size;
-	if (__builtin_add_overflow(from, off, &to) || to < 0 || to > size) {
-		archive_set_error(a, EINVAL, "an offset outside the file");
-		return ARCHIVE_FATAL;
-	}
-	s->pos = (uint64_t)to;
-	return to;
-}
-
-/* Turns a failure of libarchive, or of the callback below it, into ours. */
-static enum status failed(struct archive *a, const struct stream *s, struct err *e)
-{
-	const char *why = archive_error_string(a);
-
-	if (s->err.status != OK) {
-		*e = s->err;
-		return e->status;
-	}
-	if (archive_errno(a) == ENOMEM)
-		return err_set(e, ERR_NOMEM, "%s: no memory to unpack it", s->f->path);
-	return err_set(e, ERR_FORMAT, "%s: damaged or cut short: %s; download it again", s->f->path,
-		       why ? why : "it does not end where it should");
-}
-
-static enum status fill_gzip(struct stream *s, size_t *n, struct err *e)
-{
-	z_stream *z = &s->z;
-	enum status st;
-	size_t k;
-	int r;
-
-	z->next_out = s->out;
-	z->avail_out = BLOCK;
-	while (z->avail_out > 0) {
-		if (z->avail_in == 0) {
-			st = read_in(s, &k, e);
-			if (st != OK)
-				return st;
-			z->next_in = s->in;
-			z->avail_in = (uInt)k;
-		}
-		if (z->avail_in == 0 && s->z_between)
-			break;
-		if (z->avail_in == 0)
-			return err_set(e, ERR_FORMAT, "%s: ends inside its gzip data; download it again", s->f->path);
-		if (s->z_between && *z->next_in != 0x1F)
-			return err_set(e, ERR_FORMAT, "%s (bytes %llu..%llu): what follows the gzip data is no gzip "
-				       "data; download it again", s->f->path,
-				       (unsigned long long)(s->pos - z->avail_in), (unsigned long long)s->f->id.size);
-		if (s->z_between)
-			inflateReset(z);
-		r = inflate(z, Z_NO_FLUSH);
-		s->z_between = r == Z_STREAM_END;
-		if (r != Z_OK && r != Z_STREAM_END)
-			return err_set(e, r == Z_MEM_ERROR ? ERR_NOMEM : ERR_FORMAT, "%s (before byte %llu): gzip data: "
-				       "%s; download it again", s->f->path,
-				       (unsigned long long)(s->pos - z->avail_in), z->msg ? z->msg : "damaged");
-	}
-	*n = BLOCK - z->avail_out;
-	return OK;
-}
-
-static enum status fill_archive(struct stream *s, size_t *n, struct err *e)
-{
-	for (*n = 0; *n < BLOCK;) {
-		la_ssize_t k = archive_read_data(s->a, s->out + *n, BLOCK - *n);
-		if (k < 0)
-			return failed(s->a, s, e);
-		if (k == 0)
-			break;
-		*n += (size_t)k;
-	}
-	return OK;
-}
-
-/* The next bytes of the stream into out: a full block, less only at the end. */
-static enum status stream_next(struct stream *s, size_t *n, struct err *e)
-{
-	enum status st = OK;
-	size_t end;
-
-	*n = s->held;
-	s->held = 0;
-	if (*n)
-		return OK;
-	if (s->kind == GZIP)
-		st = fill_gzip(s, n, e);
-	else if (s->a)
-		st = fill_archive(s, n, e);
-	else if (s->kind == PLAIN) {
-		st = read_in(s, n, e);
-		memcpy(s->out, s->in, st == OK ? *n : 0);
-	}
-	if (st != OK)
-		return st;
-	for (end = *n; end > 0 && s->out[end - 1] == 0;)
-		end--;
-	if (end)
-		s->nonzero = s->total + end;
-	s->total += *n;
-	return check_ratio(s->f, s->total, e);
-}
-
-/* libarchive for one compression and nothing else. A filter that is not built in would start a
- * program: then it is refused. */
-static enum status open_filter(struct stream *s, struct err *e)
-{
-	struct archive_entry *entry;
-	int r;
-
-	s->a = archive_read_new();
-	if (!s->a)
-		return err_set(e, ERR_NOMEM, "%s: no memory to unpack it", s->f->path);
-	r = s->kind == XZ ? archive_read_support_filter_xz(s->a) : archive_read_support_filter_zstd(s->a);
-	if (r != ARCHIVE_OK)
-		return err_set(e, ERR_UNSUPPORTED, "%s: this libarchive cannot undo its compression; unpack it "
-			       "first", s->f->path);
-	if (archive_read_support_format_raw(s->a) != ARCHIVE_OK ||
-	    archive_read_support_format_empty(s->a) != ARCHIVE_OK ||
-	    archive_read_open(s->a, s, NULL, on_read, NULL) != ARCHIVE_OK)
-		return failed(s->a, s, e);
-	if (archive_filter_count(s->a) != 2)
-		return err_set(e, ERR_UNSUPPORTED, "%s: is compressed twice; unpack it first", s->f->path);
-	r = archive_read_next_header(s->a, &entry);
-	if (r == ARCHIVE_EOF) {		/* nothing in it: as a file without bytes */
-		archive_read_free(s->a);
-		s->a = NULL;
-		return OK;
-	}
-	return r == ARCHIVE_OK ? OK : failed(s->a, s, e);
-}
-
-static enum status stream_open(struct stream *s, const struct file *f, enum kind kind,
-			       struct err *e)
-{
-	*s = (struct stream){ .f = f, .kind = kind };
-	s->in = mem_new(BLOCK, 1, "a block of the file", e);
-	s->out = s->in ? mem_new(BLOCK, 1, "a block of the text", e) : NULL;
-	if (!s->out)
-		return e->status;
-	if (kind == GZIP) {
-		/* 16: gzip alone, with its CRC and length checked */
-		if (inflateInit2(&s->z, 16 + MAX_WBITS) != Z_OK)
-			return err_set(e, ERR_NOMEM, "%s: no memory to unpack it", f->path);
-		s->z_open = true;
-	}
-	return kind == ZSTD || kind == XZ ? open_filter(s, e) : OK;
-}
-
-static void stream_close(struct stream *s)
-{
-	if (s->z_open)
-		inflateEnd(&s->z);
-	archive_read_free(s->a);
-	free(s->in);
-	free(s->out);
-	*s = (struct stream){ 0 };
 }
 
 /* ---- members --------------------------------------------------------------------------------*/
@@ -336,7 +94,7 @@ static void list_name(struct pick *k, const char *name)
 	k->list_n += n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1;
 }
 
-static enum status take(struct archive *a, struct archive_entry *entry, struct stream *s,
+static enum status take(struct archive *a, struct archive_entry *entry, struct filter *s,
 			struct pick *k, struct err *e)
 {
 	struct text *t = k->text;
@@ -359,7 +117,7 @@ static enum status take(struct archive *a, struct archive_entry *entry, struct s
 		st = text_add(t, "", 0, e);
 	while (st == OK && (r = archive_read_data_block(a, &p, &n, &off)) != ARCHIVE_EOF) {
 		if (r != ARCHIVE_OK)
-			return failed(a, s, e);
+			return filter_failed(a, s, e);
 		if (off < 0 || (uint64_t)off != t->n || n > size - t->n)
 			return err_set(e, ERR_FORMAT, "%s: member '%.200s' has holes or does not have the "
 				       "%llu bytes that it declares", s->f->path, name,
@@ -372,22 +130,7 @@ static enum status take(struct archive *a, struct archive_entry *entry, struct s
 	return st;
 }
 
-/* A name that leads out of wherever it is put, or that a terminal would act on. Nothing is put anywhere here,
- * but an archive that has one was made to harm. */
-static bool name_leads_out(const char *name)
-{
-	const char *p = name;
-
-	if (*p == '/' || (p[0] && p[1] == ':' && (p[2] == '/' || p[2] == '\\')) || strchr(p, '\\'))
-		return true;
-	for (; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7F ||
-		    ((p == name || p[-1] == '/') && p[0] == '.' && p[1] == '.' && (p[2] == '/' || !p[2])))
-			return true;
-	return false;
-}
-
-static enum status entry_check(struct archive_entry *entry, struct stream *s, struct pick *k,
+static enum status entry_check(struct archive_entry *entry, struct filter *s, struct pick *k,
 			       struct err *e)
 {
 	const char *name = archive_entry_pathname(entry);
@@ -410,7 +153,7 @@ static enum status entry_check(struct archive_entry *entry, struct stream *s, st
 }
 
 /* Every header to the end; the data of the one member that is wanted. */
-static enum status walk(struct archive *a, struct stream *s, struct pick *k, struct err *e)
+static enum status walk(struct archive *a, struct filter *s, struct pick *k, struct err *e)
 {
 	struct archive_entry *entry;
 	enum status st;
@@ -436,11 +179,11 @@ static enum status walk(struct archive *a, struct stream *s, struct pick *k, str
 		if (st != OK)
 			return st;
 	}
-	return r == ARCHIVE_EOF ? OK : failed(a, s, e);
+	return r == ARCHIVE_EOF ? OK : filter_failed(a, s, e);
 }
 
 /* After the walk: was it what was asked for? */
-static enum status settle(const struct stream *s, const struct pick *k, struct err *e)
+static enum status settle(const struct filter *s, const struct pick *k, struct err *e)
 {
 	const char *path = s->f->path, *more = k->n_files > MAX_LISTED ? ", ..." : "";
 
@@ -498,23 +241,23 @@ out:
 
 static enum status read_zip(const struct file *f, struct pick *k, struct err *e)
 {
-	struct stream s = { 0 };
+	struct filter s = { 0 };
 	struct archive *a = NULL;
 	uint64_t entries = 0;
 	enum status st;
 
 	TRY(zip_check(f, &entries, e));
-	TRY(stream_open(&s, f, PLAIN, e));
+	TRY(filter_open(&s, f, PLAIN, e));
 	a = archive_read_new();
 	if (!a || archive_read_support_format_zip_seekable(a) != ARCHIVE_OK ||
 	    archive_read_set_callback_data(a, &s) != ARCHIVE_OK ||
-	    archive_read_set_read_callback(a, on_read) != ARCHIVE_OK ||
-	    archive_read_set_seek_callback(a, on_seek) != ARCHIVE_OK) {
+	    archive_read_set_read_callback(a, filter_on_read) != ARCHIVE_OK ||
+	    archive_read_set_seek_callback(a, filter_on_seek) != ARCHIVE_OK) {
 		st = err_set(e, ERR_NOMEM, "%s: no memory to read a zip", f->path);
 		goto out;
 	}
 	if (archive_read_open1(a) != ARCHIVE_OK) {
-		st = failed(a, &s, e);
+		st = filter_failed(a, &s, e);
 		goto out;
 	}
 	TRY(walk(a, &s, k, e));
@@ -526,7 +269,7 @@ static enum status read_zip(const struct file *f, struct pick *k, struct err *e)
 	TRY(settle(&s, k, e));
 out:
 	archive_read_free(a);
-	stream_close(&s);
+	filter_close(&s);
 	return st;
 }
 
@@ -534,11 +277,11 @@ out:
 
 static la_ssize_t on_stream(struct archive *a, void *ctx, const void **p)
 {
-	struct stream *s = ctx;
+	struct filter *s = ctx;
 	size_t n;
 
 	*p = s->out;
-	if (stream_next(s, &n, &s->err) == OK)
+	if (filter_next(s, &n, &s->err) == OK)
 		return (la_ssize_t)n;
 	archive_set_error(a, EIO, "cannot unpack");
 	return ARCHIVE_FATAL;
@@ -546,14 +289,14 @@ static la_ssize_t on_stream(struct archive *a, void *ctx, const void **p)
 
 /* libarchive takes a tar that stops between two members for whole, and does not look behind the
  * end mark: the stream is read to its end, and from the mark on all must be zero. */
-static enum status tar_tail(struct archive *a, struct stream *s, struct err *e)
+static enum status tar_tail(struct archive *a, struct filter *s, struct err *e)
 {
 	la_int64_t at = archive_filter_bytes(a, 0);
 	size_t n;
 	enum status st;
 
 	do {
-		st = stream_next(s, &n, e);
+		st = filter_next(s, &n, e);
 		if (st != OK)
 			return st;
 	} while (n);
@@ -563,7 +306,7 @@ static enum status tar_tail(struct archive *a, struct stream *s, struct err *e)
 	return OK;
 }
 
-static enum status read_tar(struct stream *s, struct pick *k, struct err *e)
+static enum status read_tar(struct filter *s, struct pick *k, struct err *e)
 {
 	struct archive *a = archive_read_new();
 	enum status st;
@@ -573,7 +316,7 @@ static enum status read_tar(struct stream *s, struct pick *k, struct err *e)
 		goto out;
 	}
 	if (archive_read_open(a, s, NULL, on_stream, NULL) != ARCHIVE_OK) {
-		st = failed(a, s, e);
+		st = filter_failed(a, s, e);
 		goto out;
 	}
 	TRY(walk(a, s, k, e));
@@ -586,15 +329,15 @@ out:
 
 static enum status read_stream(const struct file *f, enum kind kind, struct pick *k, struct err *e)
 {
-	struct stream s = { 0 };
+	struct filter s = { 0 };
 	enum kind inner;
 	size_t n;
 	enum status st;
 
-	TRY(stream_open(&s, f, kind == TAR ? PLAIN : kind, e));
-	TRY(stream_next(&s, &n, e));
+	TRY(filter_open(&s, f, kind == TAR ? PLAIN : kind, e));
+	TRY(filter_next(&s, &n, e));
 	s.held = n;
-	inner = kind_of(s.out, n);
+	inner = content_kind(s.out, n);
 	if (inner == TAR) {
 		st = read_tar(&s, k, e);
 	} else if (inner != PLAIN) {
@@ -604,12 +347,12 @@ static enum status read_stream(const struct file *f, enum kind kind, struct pick
 			     "out the member", f->path, k->member);
 	} else {
 		do {
-			TRY(stream_next(&s, &n, e));
+			TRY(filter_next(&s, &n, e));
 			TRY(text_add(k->text, s.out, n, e));
 		} while (n);
 	}
 out:
-	stream_close(&s);
+	filter_close(&s);
 	return st;
 }
 
@@ -647,7 +390,7 @@ enum status text_from(const struct file *f, const char *member, uint64_t limit, 
 	*text = NULL;
 	*n = 0;
 	TRY(file_read(f, head, head_n, 0, e));
-	kind = kind_of(head, head_n);
+	kind = content_kind(head, head_n);
 	if (kind == BZIP2) {
 		st = err_set(e, ERR_UNSUPPORTED, "%s: bzip2 is not read; unpack it first", f->path);
 	} else if (kind == ZIP) {

@@ -56,6 +56,14 @@ enum status err_add(struct err *e, const char *fmt, ...) PRINTF(2, 3);
 /* Gives e the next step of its status where the message has none (no "; "): for whoever shows it, last of all. What
  * is wrong with a command line only its reader knows. */
 void err_finish(struct err *e);
+/* A number that ends long work once it is not 0: a signal's, or less than 0 where the caller changed his mind. It may be
+ * set from any thread or handler; NULL: nothing will. */
+static inline bool stop_asked(const volatile int *stop)
+{
+	return stop && __atomic_load_n(stop, __ATOMIC_RELAXED) != 0;
+}
+/* ERR_STOPPED: by whom, and then what it means. */
+enum status err_stopped(struct err *e, const volatile int *stop, const char *then);
 int status_exit_code(enum status s);	/* by the contract in docs; ERR_STOPPED gives 128 */
 
 /* The one macro with control flow. Needs a local `st` and a label `out`. */
@@ -152,8 +160,17 @@ static inline uint64_t cur_le(struct cursor *c, unsigned n)
 /* What a file was when it was opened; a difference later means it changed under us. */
 struct file_id { uint64_t dev, ino, size; int64_t mtime_ns, ctime_ns; };
 
-/* An open regular file. A zeroed struct is NOT closed (fd 0): start from FILE_NONE. */
-struct file { int fd; char *path; struct file_id id; };
+/* An open regular file, or a range of one: a member of an archive, read where it lies. Offsets count from the
+ * range's start. A zeroed struct is NOT closed (fd 0): start from FILE_NONE. */
+struct file {
+	int fd;
+	char *path;		/* owned; of a member: ARCHIVE:MEMBER */
+	struct file_id id;	/* of a member: those of the archive, but size, which is its own */
+	struct file_id held;	/* of what fd is open on */
+	uint64_t base;		/* where it starts in there */
+	uint64_t have;		/* of a member: bytes that can be read; fewer than id.size if only a beginning is there */
+	bool part;		/* a member */
+};
 #define FILE_NONE ((struct file){ .fd = -1 })
 
 /* Opens name below directory dirfd (AT_FDCWD and a path are fine), read-only, regular files
@@ -169,6 +186,10 @@ enum status file_unchanged(const struct file *f, struct err *e) MUST_USE;
  * after its *n bytes. */
 enum status file_slurp(const struct file *f, uint64_t limit, char **text, size_t *n,
 		       struct err *e) MUST_USE;
+/* Bytes [base, base + have) of `in` as a file of its own, which says that it has size bytes and is called path, and counts as
+ * changed when `of` does (in itself, or what `in` was unpacked from). Closed apart from both. */
+enum status file_range(struct file *f, const struct file *in, const struct file *of, uint64_t base, uint64_t have, uint64_t size,
+		       const char *path, struct err *e) MUST_USE;
 void file_close(struct file *f);
 
 /* ---- archive.c: a text, plain, compressed or in an archive -------------------------------*/

@@ -252,7 +252,7 @@ static enum status refuse_without_index(struct checkpoint *c, struct err *e)
 		       "complete checkpoint; finish the download", c->dir.path, index_name, single_name, n);
 }
 
-enum status checkpoint_open(struct checkpoint *c, const char *path, const char *digests_file,
+enum status checkpoint_open(struct checkpoint *c, const char *path, const struct source_options *o,
 			    struct log *notes, struct err *e)
 {
 	struct source_file f = { .file = FILE_NONE };
@@ -262,7 +262,7 @@ enum status checkpoint_open(struct checkpoint *c, const char *path, const char *
 	enum status st;
 
 	*c = (struct checkpoint){ .dir = SOURCE_DIR_NONE };
-	TRY(source_dir_open(&c->dir, path, digests_file, e));
+	TRY(source_dir_open(&c->dir, path, o, e));
 	/* opened again below with the others: that is when its notes count */
 	st = source_file_open(&f, &c->dir, index_name, &missing, NULL, e);
 	indexed = st == OK;

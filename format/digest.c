@@ -207,7 +207,7 @@ static enum status hash_bytes(const struct file *f, struct hasher *a, struct has
 		off += n;
 		if (w->done)
 			__atomic_fetch_add(w->done, n, __ATOMIC_RELAXED);
-		if (w->stop && *w->stop)
+		if (stop_asked(w->stop))
 			st = err_set(e, ERR_STOPPED, "%s: stopped", f->path);
 	}
 	free(buf);

@@ -99,6 +99,14 @@ void err_finish(struct err *e)
 		err_add(e, "%s", next[e->status]);
 }
 
+enum status err_stopped(struct err *e, const volatile int *stop, const char *then)
+{
+	int n = __atomic_load_n(stop, __ATOMIC_RELAXED);
+
+	return n > 0 ? err_set(e, ERR_STOPPED, "stopped by signal %d%s", n, then)
+		     : err_set(e, ERR_STOPPED, "stopped by the caller%s", then);
+}
+
 int status_exit_code(enum status s)
 {
 	switch (s) {

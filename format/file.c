@@ -50,7 +50,31 @@ enum status file_open(struct file *f, int dirfd, const char *name, bool follow, 
 		file_close(f);
 		return err_set(e, ERR_FORMAT, "%s: not a regular file; name the file itself", path);
 	}
-	f->id = id_of(&s);
+	f->id = f->held = id_of(&s);
+	return OK;
+}
+
+enum status file_range(struct file *f, const struct file *in, const struct file *of, uint64_t base, uint64_t have, uint64_t size,
+		       const char *path, struct err *e)
+{
+	struct stat s;
+
+	*f = FILE_NONE;
+	f->path = mem_strdup(path, e);
+	if (!f->path)
+		return e->status;
+	f->fd = fcntl(in->fd, F_DUPFD_CLOEXEC, 3);
+	if (f->fd < 0 || fstat(f->fd, &s) != 0) {
+		err_errno(e, "%s: cannot open", path);
+		file_close(f);
+		return e->status;
+	}
+	f->held = in == of ? of->held : id_of(&s);
+	f->id = of->id;
+	f->id.size = size;
+	f->base = base;
+	f->have = have;
+	f->part = true;
 	return OK;
 }
 
@@ -58,9 +82,16 @@ enum status file_read(const struct file *f, void *buf, size_t n, uint64_t off, s
 {
 	uint8_t *p = buf;
 	size_t done = 0;
+	uint64_t from = f->base + off;
 
+	/* what follows a member is another's */
+	if (f->part && (off > f->have || n > f->have - off))
+		return err_set(e, ERR_IO, "%s: bytes %llu..%llu are wanted and %llu are there (of %llu); give the command the "
+		"whole "
+			       "file", f->path, (unsigned long long)off, (unsigned long long)(off + n),
+			       (unsigned long long)f->have, (unsigned long long)f->id.size);
 	while (done < n) {
-		ssize_t k = pread(f->fd, p + done, n - done, (off_t)(off + done));
+		ssize_t k = pread(f->fd, p + done, n - done, (off_t)(from + done));
 		if (k > 0) {
 			done += (size_t)k;
 		} else if (k == 0) {
@@ -85,8 +116,8 @@ enum status file_unchanged(const struct file *f, struct err *e)
 		return err_errno(e, "%s: cannot stat", f->path);
 	now = id_of(&s);
 	/* ctime is left out: a hard link or chmod elsewhere changes it and no byte */
-	if (now.dev != f->id.dev || now.ino != f->id.ino || now.size != f->id.size ||
-	    now.mtime_ns != f->id.mtime_ns)
+	if (now.dev != f->held.dev || now.ino != f->held.ino || now.size != f->held.size ||
+	    now.mtime_ns != f->held.mtime_ns)
 		return err_set(e, ERR_IO, "%s: changed while it was being read; let the writer finish "
 			       "and run again", f->path);
 	return OK;

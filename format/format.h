@@ -83,17 +83,40 @@ enum status digest_list_read(struct digest_list *l, const char *path, struct err
 const struct digest *digest_list_find(const struct digest_list *l, const char *name);
 void digest_list_close(struct digest_list *l);
 
-/* A directory as `hf download --local-dir` leaves it, or a snapshot directory of the Hub's cache. */
+/* How a source is opened. Zeroed (or NULL in place of one): as a model, without a digest list. */
+enum source_need {
+	NEED_MODEL,		/* what a conversion or a run reads */
+	NEED_HEADERS,		/* of shards the headers alone: nothing is written to a disk for them */
+	NEED_ALL,		/* every file */
+};
+struct source_options {
+	const char *digests;	/* in sha256sum form, or NULL */
+	enum source_need need;
+	/* For the members of an archive that are stored compressed: they are unpacked into a file without a name in
+	 * the folder of path `scratch` (NULL: the archive's own), which is gone with the process. */
+	const char *scratch;
+	volatile int *stop;	/* a signal's number ends that (ERR_STOPPED); may be NULL */
+	void (*say)(void *arg, const char *line);	/* before it starts; may be NULL */
+	void (*progress)(void *arg, uint64_t done, uint64_t total, const char *member);	/* packed bytes; may be NULL */
+	void *arg;
+};
+
+struct members;
+/* A directory as `hf download --local-dir` leaves it, a snapshot directory of the Hub's cache, or an archive of one. */
 struct source_dir {
-	char *path;			/* owned; as given */
-	int fd;
+	char *path;			/* owned; as given; of an archive with the checkpoint's folder in it: ARCHIVE:FOLDER */
+	int fd;				/* -1 of an archive */
+	struct members *members;	/* owned; of an archive, else NULL */
 	bool is_cache;
 	char commit[41], repo[256];	/* from cache path or records; empty where unknown */
 	struct digest_list digests;	/* --digests; empty if none was given */
 };
 #define SOURCE_DIR_NONE ((struct source_dir){ .fd = -1 })
-enum status source_dir_open(struct source_dir *d, const char *path, const char *digests_file,
-			    struct err *e) MUST_USE;
+enum status source_dir_open(struct source_dir *d, const char *path, const struct source_options *o, struct err *e) MUST_USE;
+/* Whether path is a directory, or a file that is an archive by its first bytes: a source, not a GGUF. */
+bool path_is_source(const char *path);
+/* Whether the file there is an archive of which something may be compressed. */
+bool path_is_packed(const char *path);
 void source_dir_close(struct source_dir *d);
 /* Names of the regular files and links in it (no directories, not recursive), sorted, each owned;
  * and of the files that a --local-dir download recorded. */
@@ -133,9 +156,9 @@ struct checkpoint {
 };
 #define CHECKPOINT_NONE ((struct checkpoint){ .dir = SOURCE_DIR_NONE })
 /* Sharded (with index) or a single model.safetensors. Reads and checks every shard header, index
- * and digest records; reads no tensor data. digests_file (may be NULL): sha256sum form. Problems
+ * and digest records; reads no tensor data. o may be NULL. Problems
  * that come in numbers (missing shards, index against headers) are listed in notes. */
-enum status checkpoint_open(struct checkpoint *c, const char *path, const char *digests_file,
+enum status checkpoint_open(struct checkpoint *c, const char *path, const struct source_options *o,
 			    struct log *notes, struct err *e) MUST_USE;
 const struct st_tensor *checkpoint_find(const struct checkpoint *c, const char *name);
 /* The open small file of that name (config.json, ...), or NULL. */

@@ -9,9 +9,10 @@
  * own rule), and then says nothing about the file.
  *
  * Names from outside never become paths: a file is one plain component below one directory
- * descriptor, and the only links followed are those of the cache into its own blobs.
+ * descriptor, and the only links followed are those of the cache into its own blobs. Of an archive (members.c)
+ * the same files are looked up in its list.
  */
-#include "format/format.h"
+#include "format/members.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { RECORD_LIMIT = 4096, DIGESTS_LIMIT = 16 << 20, DIR_LIMIT = 100000 };
@@ -153,28 +155,33 @@ static bool is_hex(const char *s, size_t n)
 	return strspn(s, "0123456789abcdef") >= n;
 }
 
-/* .../models--ORG--NAME/snapshots/COMMIT: fills is_cache, repo, commit. */
-static void recognise_cache(struct source_dir *d)
+/* real is .../models--ORG--NAME/snapshots/COMMIT, and consumed: fills is_cache, repo, commit. In an archive the folder
+ * above `snapshots` may have been left out. */
+static void recognise_cache(struct source_dir *d, char *real)
 {
-	char real[PATH_MAX], *commit, *snapshots, *models, *sep;
+	char *commit = strrchr(real, '/'), *snapshots, *models, *sep;
 
-	if (!realpath(d->path, real))
-		return;
-	commit = strrchr(real, '/');
 	if (!commit)
 		return;
 	*commit++ = 0;
 	snapshots = strrchr(real, '/');
-	if (!snapshots || strcmp(snapshots + 1, "snapshots") != 0)
+	snapshots = snapshots ? snapshots + 1 : real;
+	if (strcmp(snapshots, "snapshots") != 0)
 		return;
-	*snapshots = 0;
+	if (snapshots > real)
+		snapshots[-1] = 0;
+	else
+		snapshots[0] = 0;
 	models = strrchr(real, '/');
-	if (!models || strncmp(models + 1, "models--", 8) != 0)
+	models = models ? models + 1 : real;
+	if (strncmp(models, "models--", 8) != 0 && !d->members)
 		return;
 	d->is_cache = true;
 	if (strlen(commit) == 40 && is_hex(commit, 40))
 		memcpy(d->commit, commit, 41);
-	models += 9;
+	if (strncmp(models, "models--", 8) != 0)
+		return;
+	models += 8;
 	sep = strstr(models, "--");
 	if (sep)
 		snprintf(d->repo, sizeof d->repo, "%.*s/%s", (int)(sep - models), models, sep + 2);
@@ -182,26 +189,62 @@ static void recognise_cache(struct source_dir *d)
 		snprintf(d->repo, sizeof d->repo, "%s", models);
 }
 
-enum status source_dir_open(struct source_dir *d, const char *path, const char *digests_file,
-			    struct err *e)
+/* path is an archive: its list, and the folder in it for a path. */
+static enum status open_members(struct source_dir *d, const char *path, const struct source_options *o, struct err *e)
 {
+	size_t n;
+	char *real;
+
+	if (!(d->members = mem_new(1, sizeof *d->members, "an archive", e)))
+		return e->status;
+	if (members_open(d->members, path, o, e) != OK) {
+		free(d->members);
+		d->members = NULL;
+		return e->status;
+	}
+	n = strlen(d->members->root);
+	if (n == 0)
+		return OK;
+	if (!(real = mem_strdup(d->members->root, e)))
+		return e->status;
+	real[n - 1] = 0;
+	free(d->path);
+	n += strlen(path) + 1;
+	d->path = mem_new(n, 1, "a path", e);
+	if (d->path) {
+		snprintf(d->path, n, "%s:%s", path, real);
+		recognise_cache(d, real);
+	}
+	free(real);
+	return d->path ? OK : e->status;
+}
+
+static enum status open_directory(struct source_dir *d, const char *path, struct err *e)
+{
+	char real[PATH_MAX];
+
+	d->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->fd < 0)
+		return err_errno(e, "%s: cannot open", path);
+	if (realpath(path, real))
+		recognise_cache(d, real);
+	return OK;
+}
+
+enum status source_dir_open(struct source_dir *d, const char *path, const struct source_options *o, struct err *e)
+{
+	struct stat s;
 	enum status st = ERR_NOMEM;
 
 	*d = SOURCE_DIR_NONE;
 	if (!(d->path = mem_strdup(path, e)))
 		goto out;
-	d->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (d->fd < 0) {
-		st = errno == ENOTDIR
-			? err_set(e, ERR_UNSUPPORTED, "%s: not a directory: a source is the directory of a "
-				  "checkpoint", path)
-			: err_errno(e, "%s: cannot open", path);
-		goto out;
-	}
-	recognise_cache(d);
-	st = OK;
-	if (digests_file)
-		TRY(digest_list_read(&d->digests, digests_file, e));
+	if (stat(path, &s) == 0 && !S_ISDIR(s.st_mode))
+		TRY(open_members(d, path, o, e));
+	else
+		TRY(open_directory(d, path, e));
+	if (o && o->digests)
+		TRY(digest_list_read(&d->digests, o->digests, e));
 out:
 	if (st != OK)
 		source_dir_close(d);
@@ -212,6 +255,9 @@ void source_dir_close(struct source_dir *d)
 {
 	if (d->fd >= 0)
 		close(d->fd);
+	if (d->members)
+		members_close(d->members);
+	free(d->members);
 	free(d->path);
 	digest_list_close(&d->digests);
 	*d = SOURCE_DIR_NONE;
@@ -239,16 +285,50 @@ static enum status add_name(struct names *l, size_t *cap, const char *name, size
 	return OK;
 }
 
+/* The members right in the checkpoint's folder, or in that of the records. */
+static enum status list_members(const struct members *m, bool recorded, struct names *l, struct err *e)
+{
+	static const char suffix[] = ".metadata";
+	size_t cap = 0, tail = sizeof suffix - 1, root = strlen(m->root), sub = recorded ? sizeof records : 0;
+	enum status st = OK;
+
+	*l = (struct names){ 0 };
+	for (size_t i = 0; i < m->n && st == OK; i++) {
+		const char *name = m->v[i].name;
+		size_t n = strlen(name);
+
+		if (n <= root + sub || memcmp(name, m->root, root) != 0 || strchr(name + root + sub, '/'))
+			continue;
+		name += root;
+		n -= root;
+		if (recorded && (strncmp(name, records, sub - 1) != 0 || name[sub - 1] != '/' || n <= sub + tail ||
+				 strcmp(name + n - tail, suffix) != 0))
+			continue;
+		st = add_name(l, &cap, name + sub, n - sub - (recorded ? tail : 0), e);
+	}
+	if (st != OK) {
+		names_close(l);
+		return err_wrap(e, "%s", m->file.path);
+	}
+	if (l->n)
+		qsort(l->v, l->n, sizeof *l->v, by_text);
+	return OK;
+}
+
 enum status source_dir_list(const struct source_dir *d, bool recorded, struct names *l, struct err *e)
 {
 	static const char suffix[] = ".metadata";
 	size_t cap = 0, tail = sizeof suffix - 1;
-	int fd = openat(d->fd, recorded ? records : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *entry;
 	enum status st = OK;
+	DIR *dir;
+	int fd;
 
+	if (d->members)
+		return list_members(d->members, recorded, l, e);
 	*l = (struct names){ 0 };
+	fd = openat(d->fd, recorded ? records : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd >= 0 ? fdopendir(fd) : NULL;
 	if (!dir) {
 		if (fd >= 0)
 			close(fd);
@@ -283,22 +363,52 @@ void names_close(struct names *l)
 	*l = (struct names){ 0 };
 }
 
+/* Digits with at most one point, which strtod would want as the locale writes it. */
+static bool parse_seconds(const char *text, double *seconds)
+{
+	double unit = 0;
+
+	*seconds = 0;
+	for (const char *p = text; *p; p++) {
+		if (*p == '.' && unit == 0) {
+			unit = 1;
+		} else if (*p >= '0' && *p <= '9') {
+			*seconds = unit == 0 ? *seconds * 10 + (*p - '0') : *seconds + (unit /= 10) * (*p - '0');
+		} else {
+			return false;
+		}
+	}
+	return *text != 0;
+}
+
 /* The record's three lines; false (with a note) if it is not one. */
 static bool parse_record(char *text, char commit[41], struct digest *etag, double *time)
 {
-	char *rest = text, *c = next_line(&rest), *t = next_line(&rest), *when = next_line(&rest), *end;
+	char *rest = text, *c = next_line(&rest), *t = next_line(&rest), *when = next_line(&rest);
 
 	if (!c || !t || !when || strlen(c) != 40 || !is_hex(c, 40) ||
-	    !digest_parse(etag, (struct str){ t, strlen(t) }) ||
-	    strspn(when, "0123456789.") != strlen(when) || !*when)
+	    !digest_parse(etag, (struct str){ t, strlen(t) }) || !parse_seconds(when, time))
 		return false;
 	memcpy(commit, c, 41);
-	*time = strtod(when, &end);
-	return *end == 0;
+	return true;
 }
 
-/* What --local-dir recorded of f; no record is no error. */
-static enum status local_dir_record(struct source_file *f, struct source_dir *d, struct log *notes,
+static enum status open_record(struct file *r, const struct source_dir *d, const char *name, bool *found, struct err *e)
+{
+	const struct member *x;
+
+	*found = true;
+	if (d->members) {
+		x = members_find(d->members, name);
+		*found = x != NULL;
+		return x ? member_open(r, d->members, x, e) : OK;
+	}
+	*found = faccessat(d->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	return *found ? file_open(r, d->fd, name, false, name, e) : OK;
+}
+
+/* What --local-dir recorded of f, whose time is mtime_ns; no record is no error. */
+static enum status local_dir_record(struct source_file *f, struct source_dir *d, int64_t mtime_ns, struct log *notes,
 				    struct err *e)
 {
 	char name[sizeof records + 300], commit[41];
@@ -306,13 +416,14 @@ static enum status local_dir_record(struct source_file *f, struct source_dir *d,
 	struct digest etag;
 	char *text = NULL;
 	double time;
+	bool found;
 	size_t n;
 	enum status st;
 
 	snprintf(name, sizeof name, "%s/%s.metadata", records, f->name);
-	if (faccessat(d->fd, name, F_OK, AT_SYMLINK_NOFOLLOW) != 0)
-		return OK;
-	TRY(file_open(&r, d->fd, name, false, name, e));
+	TRY(open_record(&r, d, name, &found, e));
+	if (!found)
+		goto out;
 	TRY(file_slurp(&r, RECORD_LIMIT, &text, &n, e));
 	if (strlen(text) != n || !parse_record(text, commit, &etag, &time)) {
 		log_add(notes, "%s/%s: not a download record (commit, etag, time); it does not count",
@@ -321,7 +432,8 @@ static enum status local_dir_record(struct source_file *f, struct source_dir *d,
 	}
 	if (!d->commit[0])
 		memcpy(d->commit, commit, sizeof commit);
-	f->stale = (double)f->file.id.mtime_ns * 1e-9 - 1.0 > time;
+	/* unknown in some archives; the digest is compared in any case */
+	f->stale = mtime_ns != INT64_MIN && (double)mtime_ns * 1e-9 - 1.0 > time;
 	if (f->stale) {
 		f->stale_digest = etag;
 	} else {
@@ -348,33 +460,63 @@ static void blob_target(const struct source_dir *d, const char *name, char targe
 		target[0] = 0;
 }
 
+/* Opens the file itself. blob: it is a link of the cache, called by *etag. */
+static enum status open_member(struct source_file *f, const struct source_dir *d, int64_t *mtime_ns, bool *blob,
+			       struct digest *etag, bool *missing, struct err *e)
+{
+	const struct member *x = members_find(d->members, f->name);
+
+	*missing = !x;
+	if (!x)
+		return err_set(e, ERR_IO, "%s: no member '%s'", d->path, f->name);
+	*blob = d->is_cache && members_blob(d->members, f->name, etag);
+	*mtime_ns = x->mtime_ns;
+	return member_open(&f->file, d->members, x, e);
+}
+
+static enum status open_plain(struct source_file *f, const struct source_dir *d, int64_t *mtime_ns, bool *blob,
+			      struct digest *etag, bool *missing, struct err *e)
+{
+	char target[128] = "", *path = path_join(d->path, f->name, e);
+	enum status st;
+
+	if (!path)
+		return e->status;
+	if (d->is_cache)
+		blob_target(d, f->name, target, etag);
+	errno = 0;
+	st = file_open(&f->file, d->fd, target[0] ? target : f->name, false, path, e);
+	*missing = st == ERR_IO && errno == ENOENT;
+	*blob = target[0] != 0;
+	*mtime_ns = f->file.id.mtime_ns;
+	free(path);
+	return st;
+}
+
 enum status source_file_open(struct source_file *f, struct source_dir *d, const char *name,
 			     bool *missing, struct log *notes, struct err *e)
 {
-	char target[128] = "", *path = path_join(d->path, name, e);
 	const struct digest *listed = digest_list_find(&d->digests, name);
+	bool absent = false, blob = false;
+	int64_t mtime_ns = INT64_MIN;
 	struct digest etag;
 	enum status st = ERR_NOMEM;
 
 	*f = (struct source_file){ .file = FILE_NONE };
 	if (missing)
 		*missing = false;
-	if (!path || !(f->name = mem_strdup(name, e)))
+	if (!(f->name = mem_strdup(name, e)))
 		goto out;
-	if (d->is_cache)
-		blob_target(d, name, target, &etag);
-	errno = 0;
-	st = file_open(&f->file, d->fd, target[0] ? target : name, false, path, e);
-	if (st != OK) {
-		if (missing)
-			*missing = st == ERR_IO && errno == ENOENT;
-		goto out;
-	}
-	if (target[0]) {
+	st = d->members ? open_member(f, d, &mtime_ns, &blob, &etag, &absent, e)
+			: open_plain(f, d, &mtime_ns, &blob, &etag, &absent, e);
+	if (missing)
+		*missing = absent;
+	TRY(st);
+	if (blob) {
 		f->expected = etag;
 		f->anchor = ANCHOR_HUB_CACHE;
 	} else {
-		TRY(local_dir_record(f, d, notes, e));
+		TRY(local_dir_record(f, d, mtime_ns, notes, e));
 	}
 	if (listed) {
 		f->expected = *listed;
@@ -382,7 +524,6 @@ enum status source_file_open(struct source_file *f, struct source_dir *d, const 
 		f->stale = false;
 	}
 out:
-	free(path);
 	if (st != OK)
 		source_file_close(f);
 	return st;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * zip.h - private to archive.c: what libarchive does not compare in a zip.
+ * zip.h - private to the readers of archives: the directory of a zip, held against what it lists.
  */
 #ifndef FORMAT_ZIP_H
 #define FORMAT_ZIP_H
@@ -10,5 +10,18 @@
 /* Every member has one name: the directory, at [off, off + n) of f, and the header in front of the
  * member's data say the same, without a NUL. ERR_FORMAT where they differ. */
 enum status zip_names_agree(const struct file *f, uint64_t off, uint64_t n, struct err *e) MUST_USE;
+
+/* One member; its bytes, as they are stored, are [at, at + packed) of the file. */
+struct zip_entry {
+	struct str name;		/* borrowed; no NUL in it */
+	uint64_t at, packed, size;
+	uint32_t crc;
+	bool deflated, folder, symlink, special;
+	int64_t mtime_ns;		/* INT64_MIN: not said, or in an unknown time zone */
+};
+/* Each entry of the directory, checked against the header in front of its bytes. OK only if directory, members and end
+ * record tile the whole file: nothing before, between, behind or twice. At most `most` entries. zip64 is read. */
+enum status zip_walk(const struct file *f, size_t most, enum status (*found)(void *arg, const struct zip_entry *z, struct err *e),
+		     void *arg, struct err *e) MUST_USE;
 
 #endif

@@ -9,23 +9,25 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "runtime/cmd.h"
+#include "runtime/cmd_html.h"
 
 struct task {
 	struct cli c;
-	const char *model_path, *ref_path, *mtp_path, *logprobs_path, *activations;
+	const char *model_path, *ref_path, *mtp_path, *logprobs_path, *activations, *html_path;
 	bool mtp;
 	double max_increase, max_kld;	/* gates; NAN: not asked for */
 	uint64_t n_ctx, max_chunks;
 	struct model m, ref, m_mtp, ref_mtp;	/* the latter with --mtp */
 	struct log notes;
-	struct cmd_text text;
+	struct text_ids text;
 	struct perplexity_options o;
 	struct perplexity_plan plan;
 	struct perplexity_result result, mtp_result;
 	struct progress progress;
 	double seconds;			/* that the run took, from the first weight to the last score */
 	FILE *logprobs;
+	struct output html;		/* with --html; open from the start */
+	struct spread spread;
 };
 
 /* Where both have a vocabulary, it is the same. */
@@ -50,11 +52,11 @@ static enum status read_input(struct task *t, struct err *e)
 	TRY(model_vocab(&t->m, &v, &found, &t->notes, e));
 	if (found && t->ref_path)
 		TRY(check_ref_vocab(t, &v, e));
-	TRY(cmd_text_read(&t->text, &t->m, found ? &v : NULL, t->c.max_memory, e));
+	TRY(text_ids_read(&t->text, &t->m, found ? &v : NULL, t->c.max_memory, e));
 	t->o.ids = t->text.ids;
 	t->o.n_ids = t->text.n_ids;
 	t->o.bos = t->text.bos;
-	t->o.path = cmd_text_path(&t->text);
+	t->o.path = text_ids_path(&t->text);
 out:
 	vocab_close(&v);
 	return st;
@@ -82,6 +84,8 @@ static enum status write_row(void *ctx, const struct perplexity_row *r, struct e
 {
 	struct task *t = ctx;
 
+	if (t->html_path)
+		spread_add(&t->spread, r);
 	if (t->logprobs && r->ahead == 1 && fprintf(t->logprobs, "%llu %u %.17g %u\n", (unsigned long long)r->index, r->token,
 				   r->log_prob, r->best) < 0)
 		return err_errno(e, "%s: cannot write", t->logprobs_path);
@@ -108,11 +112,10 @@ static void print_head(const struct task *t)
 	fflush(to);
 }
 
-static const struct { double percent; const char *name, *key; } percentiles[] = {
-	{ 99.9, "99.9 %", "p99_9" }, { 99, "99 %", "p99" }, { 95, "95 %", "p95" }, { 90, "90 %", "p90" },
+const struct kld_percentile kld_percentiles[N_KLD_PERCENTILES] = {
+	{ 100, "maximum", "max" }, { 99.9, "99.9 %", "p99_9" }, { 99, "99 %", "p99" }, { 95, "95 %", "p95" }, { 90, "90 %", "p90" },
 	{ 50, "median", "median" }, { 0, "minimum", "min" },
 };
-enum { N_PERCENTILES = sizeof percentiles / sizeof *percentiles };
 
 static void print_parity(FILE *to, const struct perplexity_result *r)
 {
@@ -125,9 +128,8 @@ static void print_parity(FILE *to, const struct perplexity_result *r)
 	fprintf(to, "KL divergence of the model from the reference, over %llu positions\n",
 		(unsigned long long)p->n);
 	fprintf(to, "  mean                %.6g +/- %.6g\n", p->mean_kld.mean, p->mean_kld.error);
-	fprintf(to, "  maximum             %.6g\n", parity_percentile(p, 100));
-	for (size_t i = 0; i < N_PERCENTILES; i++)
-		fprintf(to, "  %-18s  %.6g\n", percentiles[i].name, parity_percentile(p, percentiles[i].percent));
+	for (size_t i = 0; i < N_KLD_PERCENTILES; i++)
+		fprintf(to, "  %-18s  %.6g\n", kld_percentiles[i].name, parity_percentile(p, kld_percentiles[i].percent));
 	fprintf(to, "same most likely token  %.3f +/- %.3f %%\n", p->same_best.mean * 100, p->same_best.error * 100);
 	fprintf(to, "change of the correct token's probability: mean %.6f +/- %.6f %%, RMS %.6f +/- %.6f %%\n",
 		p->change.mean * 100, p->change.error * 100, p->rms_change.mean * 100, p->rms_change.error * 100);
@@ -171,8 +173,7 @@ static void print_layers(FILE *to, const struct parity *p)
 			large == NO_STATE ? "none" : state_name((size_t)large, other));
 }
 
-/* In percent; exactly 0 for equal predictions. */
-static double ppl_increase(const struct parity *p) { return expm1(p->ln_ratio.mean) * 100; }
+double parity_ppl_increase(const struct parity *p) { return expm1(p->ln_ratio.mean) * 100; }
 static bool exceeds(double x, double limit) { return !isnan(limit) && !(x <= limit); }
 static bool gated(const struct task *t) { return !isnan(t->max_increase) || !isnan(t->max_kld); }
 
@@ -180,7 +181,7 @@ static bool gated(const struct task *t) { return !isnan(t->max_increase) || !isn
 static const char *gate_text(const struct task *t, bool only_failed, char buf[300])
 {
 	const struct parity *p = &t->result.parity;
-	double up = ppl_increase(p), kld = p->mean_kld.mean;
+	double up = parity_ppl_increase(p), kld = p->mean_kld.mean;
 	bool show_up = only_failed ? exceeds(up, t->max_increase) : !isnan(t->max_increase);
 	bool show_kld = only_failed ? exceeds(kld, t->max_kld) : !isnan(t->max_kld);
 	size_t n = 0;
@@ -201,7 +202,7 @@ static const char *gate_text(const struct task *t, bool only_failed, char buf[30
 
 static bool within_gates(const struct task *t)
 {
-	return !exceeds(ppl_increase(&t->result.parity), t->max_increase) &&
+	return !exceeds(parity_ppl_increase(&t->result.parity), t->max_increase) &&
 	       !exceeds(t->result.parity.mean_kld.mean, t->max_kld);
 }
 
@@ -306,14 +307,13 @@ static cJSON *add_parity(cJSON *doc, const struct parity *p)
 	add_estimate(o, "reference_ppl", p->ref_ppl);
 	add_estimate(o, "ppl_ratio", p->ratio);
 	add_estimate(o, "ln_ppl_ratio", p->ln_ratio);
-	cJSON_AddNumberToObject(o, "ppl_increase_percent", ppl_increase(p));
+	cJSON_AddNumberToObject(o, "ppl_increase_percent", parity_ppl_increase(p));
 	kld = cJSON_AddObjectToObject(o, "kl_divergence");
 	cJSON_AddNumberToObject(kld, "positions", (double)p->n);
 	cJSON_AddNumberToObject(kld, "mean", p->mean_kld.mean);
 	cJSON_AddNumberToObject(kld, "error", p->mean_kld.error);
-	cJSON_AddNumberToObject(kld, "max", parity_percentile(p, 100));
-	for (size_t i = 0; i < N_PERCENTILES; i++)
-		cJSON_AddNumberToObject(kld, percentiles[i].key, parity_percentile(p, percentiles[i].percent));
+	for (size_t i = 0; i < N_KLD_PERCENTILES; i++)
+		cJSON_AddNumberToObject(kld, kld_percentiles[i].key, parity_percentile(p, kld_percentiles[i].percent));
 	add_estimate(o, "same_top_share", p->same_best);
 	add_estimate(o, "probability_change", p->change);
 	add_estimate(o, "probability_change_rms", p->rms_change);
@@ -408,6 +408,7 @@ static enum status measure(struct task *t, struct err *e)
 	TRY(pool_open(&pool, t->c.threads, e));
 	TRY(perplexity_plan(&t->plan, &t->m, pool.n, &t->o, e));
 	TRY(check_models(t, e));
+	t->spread = (struct spread){ .n_ctx = t->o.n_ctx, .first = t->plan.first, .scored = t->plan.scored };
 	print_head(t);
 	progress_begin(&t->progress, &t->c, "perplexity", t->plan.bytes);
 	t->seconds = -clock_seconds();
@@ -423,16 +424,17 @@ out:
 
 static enum status open_models(struct task *t, struct err *e)
 {
+	const struct source_options *from = cli_source(&t->c, NULL);
 	enum status st;
 
-	TRY(model_open(&t->m, t->model_path, &t->notes, e));
+	TRY(model_open_part(&t->m, t->model_path, PART_TRUNK, from, &t->notes, e));
 	if (t->mtp) {
 		TRY(mtp_open(&t->m_mtp, &t->m, t->mtp_path, &t->notes, e));
 		t->o.mtp = &t->m_mtp;
 	}
 	if (!t->ref_path)
 		return OK;
-	TRY(model_open(&t->ref, t->ref_path, &t->notes, e));
+	TRY(model_open_part(&t->ref, t->ref_path, PART_TRUNK, from, &t->notes, e));
 	TRY(parity_check(&t->m, &t->ref, e));
 	t->o.reference = &t->ref;
 	if (t->mtp) {
@@ -443,12 +445,74 @@ out:
 	return st;
 }
 
+/* ---- the page ---- */
+
+enum { MOST_WORDS = 32 };
+
+/* A command that gives the same figures: what decides them, in a fixed order. numbers: room for what is printed. */
+static void list_words(const struct task *t, const char *words[MOST_WORDS], char numbers[4][32])
+{
+	const struct { const char *name, *value; } pairs[] = {
+		{ "--reference", t->ref_path }, { "-f", t->text.path }, { "--token-ids", t->text.ids_path }, { "-c", numbers[0] },
+		{ "--chunks", t->max_chunks ? numbers[1] : NULL }, { "--mtp-model", t->mtp_path },
+		{ "--activations", t->o.official ? "official" : NULL },
+		{ "--max-ppl-increase", isnan(t->max_increase) ? NULL : numbers[2] },
+		{ "--max-kld", isnan(t->max_kld) ? NULL : numbers[3] },
+	};
+	size_t n = 0;
+
+	snprintf(numbers[0], 32, "%llu", (unsigned long long)t->n_ctx);
+	snprintf(numbers[1], 32, "%llu", (unsigned long long)t->max_chunks);
+	snprintf(numbers[2], 32, "%.12g", t->max_increase);
+	snprintf(numbers[3], 32, "%.12g", t->max_kld);
+	words[n++] = "ingot";
+	words[n++] = "perplexity";
+	words[n++] = t->model_path;
+	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
+		if (pairs[i].value) {
+			words[n++] = pairs[i].name;
+			words[n++] = pairs[i].value;
+		}
+	if (t->o.per_layer)
+		words[n++] = "--per-layer";
+	if (t->mtp && !t->mtp_path)
+		words[n++] = "--mtp";
+	words[n] = NULL;
+}
+
+static enum status write_page(struct task *t, struct err *e)
+{
+	const char *words[MOST_WORDS];
+	char numbers[4][32], gates[300];
+	struct vocab v = { 0 };	/* read again: while the models run, its memory is theirs */
+	bool found;
+	enum status st;
+	struct html_parity page = {
+		.m = &t->m, .ref = &t->ref, .o = &t->o, .plan = &t->plan, .result = &t->result,
+		.mtp = t->mtp ? &t->mtp_result : NULL, .text = &t->text,
+		.spread = &t->spread, .gates = gated(t) ? gate_text(t, false, gates) : NULL, .within = within_gates(t),
+		.words = words,
+	};
+
+	if (!t->html_path)
+		return OK;
+	list_words(t, words, numbers);
+	TRY(model_vocab(&t->m, &v, &found, NULL, e));
+	page.vocab = found ? &v : NULL;
+	st = cmd_html_parity(&page, &t->html, e);
+out:
+	vocab_close(&v);
+	return st;
+}
+
 static enum status run(struct task *t, struct err *e)
 {
 	enum status st;
 	char buf[300];
 
 	TRY(cli_json_open(&t->c, e));
+	if (t->html_path)
+		TRY(html_reserve(&t->html, t->html_path, e));
 	TRY(open_models(t, e));
 	if (t->logprobs_path && !(t->logprobs = fopen(t->logprobs_path, "w"))) {
 		st = err_errno(e, "%s: cannot create", t->logprobs_path);
@@ -471,6 +535,7 @@ static enum status run(struct task *t, struct err *e)
 	}
 	print_result(t);
 	TRY(cli_json_write(&t->c, result_json(t), e));
+	TRY(write_page(t, e));
 	if (t->ref_path && !within_gates(t))
 		st = err_set(e, ERR_MISMATCH, "%s: outside the gates, against %s: %s; choose finer types, or allow more",
 			     t->model_path, t->ref_path, gate_text(t, true, buf));
@@ -479,7 +544,8 @@ out:
 	log_close(&t->notes);
 	if (t->logprobs)
 		fclose(t->logprobs);
-	cmd_text_close(&t->text);
+	output_abandon(&t->html);
+	text_ids_close(&t->text);
 	parity_close(&t->result.parity);
 	parity_close(&t->mtp_result.parity);
 	model_close(&t->m);
@@ -497,8 +563,8 @@ static enum status check_options(const struct task *t, struct err *e)
 	if (strcmp(t->activations, "f32") != 0 && strcmp(t->activations, "official") != 0)
 		return err_set(e, ERR_USAGE, "perplexity: --activations is f32 or official, not '%s'",
 			       t->activations);
-	if (!t->ref_path && (t->o.per_layer || gated(t)))
-		return err_set(e, ERR_USAGE, "perplexity: --per-layer, --max-ppl-increase and --max-kld compare "
+	if (!t->ref_path && (t->o.per_layer || gated(t) || t->html_path))
+		return err_set(e, ERR_USAGE, "perplexity: --per-layer, --html, --max-ppl-increase and --max-kld compare "
 			       "with a --reference; name one");
 	if (t->max_increase < 0 || t->max_kld < 0)
 		return err_set(e, ERR_USAGE, "perplexity: a gate below 0 would fail a model that is equal to its "
@@ -512,16 +578,17 @@ static enum status check_options(const struct task *t, struct err *e)
 int cmd_perplexity(const struct command *self, int argc, char **argv)
 {
 	struct task t = { .m = MODEL_NONE, .ref = MODEL_NONE, .m_mtp = MODEL_NONE, .ref_mtp = MODEL_NONE,
-			  .n_ctx = 512, .activations = "f32", .max_increase = NAN, .max_kld = NAN };
+			  .html = OUTPUT_NONE, .n_ctx = 512, .activations = "f32", .max_increase = NAN, .max_kld = NAN };
 	const struct opt opts[] = {
 		{ "file", 'f', OPT_STR, &t.text.path, "TEXT", "the text, UTF-8, plain or packed (FILE:MEMBER names one)" },
 		{ "ctx-size", 'c', OPT_U64, &t.n_ctx, "N", "tokens of a chunk (512)" },
 		{ "chunks", 0, OPT_U64, &t.max_chunks, "N", "only the first N chunks" },
-		{ "reference", 0, OPT_STR, &t.ref_path, "MODEL", "run this one beside it and compare" },
+		{ "reference", 0, OPT_SOURCE, &t.ref_path, "MODEL", "run this one beside it and compare" },
 		{ "per-layer", 0, OPT_FLAG, &t.o.per_layer, NULL, "also compare the hidden states after each layer" },
 		{ "max-ppl-increase", 0, OPT_DOUBLE, &t.max_increase, "PCT",
 		  "gate: fail if the PPL is over the reference's by more than PCT percent" },
 		{ "max-kld", 0, OPT_DOUBLE, &t.max_kld, "X", "gate: fail if the mean KL divergence is above X" },
+		{ "html", 0, OPT_OUT, &t.html_path, "FILE", "with --reference: also write a report to look at, one page" },
 		{ "mtp", 0, OPT_FLAG, &t.mtp, NULL, "also measure the MTP block, on the token after the next" },
 		{ "mtp-model", 0, OPT_STR, &t.mtp_path, "FILE", "that block's file, if it is not mtp-NAME beside the model" },
 		{ "activations", 0, OPT_STR, &t.activations, "f32|official",

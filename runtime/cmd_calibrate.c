@@ -17,7 +17,7 @@ struct task {
 	uint64_t n_ctx, max_chunks;
 	struct model m, m_mtp;
 	struct log notes;
-	struct cmd_text text;
+	struct text_ids text;
 	struct perplexity_options o;
 	struct perplexity_plan plan;
 	struct perplexity_result result, mtp_result;
@@ -109,7 +109,7 @@ static void warn_if_short(struct task *t)
 
 	if (mean_tokens(&r) < FEW_TOKENS)
 		log_add(&t->notes, "%s: the text is short: %.1f tokens came to an expert on average; fewer than %d are a weak "
-			"estimate, a text of %llu tokens gives as many", cmd_text_path(&t->text),
+			"estimate, a text of %llu tokens gives as many", text_ids_path(&t->text),
 			mean_tokens(&r), FEW_TOKENS,
 			(unsigned long long)u64_div_up((uint64_t)FEW_TOKENS * a->n_expert, a->n_expert_used));
 }
@@ -249,11 +249,11 @@ static enum status read_input(struct task *t, struct err *e)
 	enum status st;
 
 	TRY(model_vocab(&t->m, &v, &found, &t->notes, e));
-	TRY(cmd_text_read(&t->text, &t->m, found ? &v : NULL, t->c.max_memory, e));
+	TRY(text_ids_read(&t->text, &t->m, found ? &v : NULL, t->c.max_memory, e));
 	t->o.ids = t->text.ids;
 	t->o.n_ids = t->text.n_ids;
 	t->o.bos = t->text.bos;
-	t->o.path = cmd_text_path(&t->text);
+	t->o.path = text_ids_path(&t->text);
 out:
 	vocab_close(&v);
 	return st;
@@ -263,7 +263,7 @@ out:
  * that the same text gives the same bytes wherever it lies. */
 static enum status begin_output(struct task *t, char hex[65], struct err *e)
 {
-	const char *path = cmd_text_path(&t->text), *slash = strrchr(path, '/');
+	const char *path = text_ids_path(&t->text), *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
 	struct collector *c = &t->collector;
 
@@ -276,7 +276,7 @@ static enum status begin_output(struct task *t, char hex[65], struct err *e)
 		t->tensors[i] = (struct imatrix_tensor){ c->tensors[i].name, s->n_matrices, s->cols };
 	}
 	t->head = (struct imatrix_head){
-		.dataset = { name, strlen(name) }, .text_sha256 = { cmd_text_sha256(&t->text, hex), 64 },
+		.dataset = { name, strlen(name) }, .text_sha256 = { text_ids_sha256(&t->text, hex), 64 },
 		.n_chunks = (uint32_t)t->plan.n_chunks, .chunk_tokens = t->o.n_ctx, .tensors = t->tensors,
 		.n_tensors = c->n_tensors, .matrix = collector_matrix, .ctx = c,
 	};
@@ -322,7 +322,7 @@ static enum status run(struct task *t, struct err *e)
 	enum status st;
 
 	TRY(cli_json_open(&t->c, e));
-	TRY(model_open(&t->m, t->model_path, &t->notes, e));
+	TRY(model_open_part(&t->m, t->model_path, PART_TRUNK, cli_source(&t->c, t->out_path), &t->notes, e));
 	if (t->mtp) {
 		TRY(mtp_open(&t->m_mtp, &t->m, t->mtp_path, &t->notes, e));
 		t->o.mtp = &t->m_mtp;
@@ -343,7 +343,7 @@ out:
 	imatrix_abandon(&t->writer);
 	free(t->tensors);
 	collector_close(&t->collector);
-	cmd_text_close(&t->text);
+	text_ids_close(&t->text);
 	model_close(&t->m);
 	model_close(&t->m_mtp);
 	return st;

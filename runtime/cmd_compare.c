@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
-#include "runtime/compare.h"
+#include "runtime/cmd_html.h"
 
 static void show(void *arg, uint64_t done, uint64_t total, const char *what)
 {
@@ -70,8 +69,7 @@ static void print_pair(FILE *to, const struct pair *p)
 
 /* ---- totals by types ---- */
 
-struct total { const char *a, *b; size_t n; uint64_t a_bytes, b_bytes; struct error_sums sums; };
-struct totals { struct total *v; size_t n; };
+struct totals { struct type_total *v; size_t n; };
 
 static enum status sum_types(const struct comparison *c, struct totals *t, struct err *e)
 {
@@ -85,7 +83,7 @@ static enum status sum_types(const struct comparison *c, struct totals *t, struc
 		while (k < t->n && (strcmp(t->v[k].a, p->a->type) != 0 || strcmp(t->v[k].b, p->b->type) != 0))
 			k++;
 		if (k == t->n)
-			t->v[t->n++] = (struct total){ .a = p->a->type, .b = p->b->type };
+			t->v[t->n++] = (struct type_total){ .a = p->a->type, .b = p->b->type };
 		t->v[k].n++;
 		t->v[k].a_bytes += p->a->bytes;
 		t->v[k].b_bytes += p->b->bytes;
@@ -147,6 +145,15 @@ static void error_json(cJSON *o, const struct error_sums *s)
 	number(o, "saturated", (double)s->saturated);
 }
 
+/* Relative errors, expert by expert; null where a value is not finite. */
+static void experts_json(cJSON *o, const struct pair *p)
+{
+	cJSON *list = cJSON_AddArrayToObject(o, "experts");
+
+	for (uint64_t i = 0; i < p->n_matrices; i++)
+		cJSON_AddItemToArray(list, cJSON_CreateNumber(matrix_relative(&p->experts[i])));
+}
+
 static cJSON *pair_json(const struct pair *p)
 {
 	cJSON *o = cJSON_CreateObject();
@@ -169,6 +176,8 @@ static cJSON *pair_json(const struct pair *p)
 	place_json(o, "worst_row_at", p, p->worst_row_at, 0, true);
 	number(o, "worst_block", sqrt(s->worst));
 	place_json(o, "worst_block_at", p, s->worst_at / p->cols, s->worst_at % p->cols, false);
+	if (p->experts && !pair_equal(p))
+		experts_json(o, p);
 	return o;
 }
 
@@ -219,9 +228,7 @@ static enum status judge(const struct comparison *c, double most, struct err *e)
 			       "shape; each is listed above",
 			       c->a.path, c->n_only_a, c->b.path, c->n_only_b, c->n_other_shape);
 	for (size_t i = 0; i < c->n_pairs && most >= 0; i++) {
-		const struct error_sums *s = &c->pairs[i].sums;
-		bool odd = s->x_nan | s->x_inf | s->y_nan | s->y_inf;
-		double r = odd ? INFINITY : error_relative(s);
+		double r = pair_relative(&c->pairs[i]);
 
 		if (r > most && (!worst || r > found)) {
 			worst = &c->pairs[i];
@@ -235,31 +242,68 @@ static enum status judge(const struct comparison *c, double most, struct err *e)
 		       c->b.path, found, most, (int)worst->a->name.n, worst->a->name.p);
 }
 
-static enum status run(struct cli *cli, const struct compare_options *request, double most, struct err *e)
+/* ---- the page ---- */
+
+struct task { struct cli c; struct compare_options o; double most; const char *html_path; struct output html; };
+
+static enum status write_page(struct task *t, const struct comparison *c, const struct totals *totals, enum status verdict,
+			      const struct err *why, struct err *e)
 {
-	struct compare_options o = *request;
-	struct comparison c;
-	struct totals t = { 0 };
+	const char *words[10] = { "ingot", "compare", t->o.a, t->o.b };
+	struct html_compare page = { .c = c, .totals = totals->v, .n_totals = totals->n, .most = t->most, .ok = verdict == OK,
+				     .why = why->msg, .words = words };
+	char number[32];
+	size_t n = 4;
+
+	if (!t->html_path)
+		return OK;
+	snprintf(number, sizeof number, "%.12g", t->most);
+	if (t->o.tensors) {
+		words[n++] = "--tensors";
+		words[n++] = t->o.tensors;
+	}
+	if (t->most >= 0) {
+		words[n++] = "--max-relative-error";
+		words[n++] = number;
+	}
+	if (t->o.mtp)
+		words[n++] = "--mtp";
+	return cmd_html_compare(&page, &t->html, e);
+}
+
+static enum status run(struct task *t, struct err *e)
+{
+	struct compare_options o = t->o;
+	struct comparison c = { .a = TENSORS_NONE, .b = TENSORS_NONE };
+	struct totals totals = { 0 };
 	struct log notes = { 0 };
 	struct progress p;
-	enum status st;
+	struct err why = { 0 };
+	enum status st, verdict;
 
+	if (t->html_path)
+		TRY(html_reserve(&t->html, t->html_path, e));
 	st = compare_open(&c, &o, &notes, e);
-	cli_notes(cli, &notes);
+	cli_notes(&t->c, &notes);
 	TRY(st);
-	TRY(cli_json_open(cli, e));
-	progress_begin(&p, cli, "compare", 0);
+	TRY(cli_json_open(&t->c, e));
+	progress_begin(&p, &t->c, "compare", 0);
 	o.progress = show;
 	o.arg = &p;
 	st = compare_run(&c, &o, e);
 	progress_end(&p);
 	TRY(st);
-	TRY(sum_types(&c, &t, e));
-	print_text(cli, &c, &t);
-	TRY(cli_json_write(cli, to_json(&c, &t), e));
-	st = judge(&c, most, e);
+	TRY(sum_types(&c, &totals, e));
+	print_text(&t->c, &c, &totals);
+	TRY(cli_json_write(&t->c, to_json(&c, &totals), e));
+	verdict = judge(&c, t->most, &why);
+	TRY(write_page(t, &c, &totals, verdict, &why, e));
+	st = verdict;
+	if (st != OK)
+		*e = why;
 out:
-	free(t.v);
+	output_abandon(&t->html);
+	free(totals.v);
 	compare_close(&c);
 	log_close(&notes);
 	return st;
@@ -267,26 +311,26 @@ out:
 
 int cmd_compare(const struct command *self, int argc, char **argv)
 {
-	struct compare_options o = { 0 };
-	double most = -1;
+	struct task t = { .most = -1, .html = OUTPUT_NONE };
 	const struct opt opts[] = {
-		{ "tensors", 0, OPT_STR, &o.tensors, "REGEX", "only tensors whose GGUF name it is found in" },
-		{ "mtp", 0, OPT_FLAG, &o.mtp, NULL, "of checkpoints the MTP block, not the model" },
-		{ "max-relative-error", 0, OPT_DOUBLE, &most, "X", "exit code 1 if a tensor's is larger" },
+		{ "tensors", 0, OPT_STR, &t.o.tensors, "REGEX", "only tensors whose GGUF name it is found in" },
+		{ "mtp", 0, OPT_FLAG, &t.o.mtp, NULL, "of checkpoints the MTP block, not the model" },
+		{ "max-relative-error", 0, OPT_DOUBLE, &t.most, "X", "exit code 1 if a tensor's is larger" },
+		{ "html", 0, OPT_OUT, &t.html_path, "FILE", "also write a report to look at, one page" },
 		{ NULL, 0, OPT_FLAG, NULL, NULL, NULL },
 	};
 	struct err e = { 0 };
-	struct cli c;
 	char **args;
-	int n, code = cli_parse(&c, self, opts, argc, argv, 2, 2, &args, &n);
+	int n, code = cli_parse(&t.c, self, opts, argc, argv, 2, 2, &args, &n);
 
 	if (code >= 0)
 		return code;
 	cli_catch_signals();
-	o.a = args[0];
-	o.b = args[1];
-	o.threads = c.threads;
-	o.max_memory = c.max_memory;
-	o.stop = &stop_signal;
-	return run(&c, &o, most, &e) == OK ? 0 : cli_fail(&e);
+	t.o.a = args[0];
+	t.o.b = args[1];
+	t.o.threads = t.c.threads;
+	t.o.max_memory = t.c.max_memory;
+	t.o.stop = &stop_signal;
+	t.o.source = cli_source(&t.c, NULL);
+	return run(&t, &e) == OK ? 0 : cli_fail(&e);
 }

@@ -281,7 +281,7 @@ static enum status show(struct task *t, uint32_t id, struct err *e)
 {
 	char piece[TOKENIZER_MAX_PIECE], text[TEXTOUT_MAX];
 	FILE *to = cli_out(&t->c);
-	size_t n;
+	size_t n = 0;
 	enum status st = OK;
 
 	if (t->have_vocab) {
@@ -485,7 +485,7 @@ static enum status run(struct task *t, struct err *e)
 	enum status st;
 
 	TRY(cli_json_open(&t->c, e));
-	TRY(model_open(&t->m, t->model_path, &t->notes, e));
+	TRY(model_open_part(&t->m, t->model_path, PART_TRUNK, cli_source(&t->c, NULL), &t->notes, e));
 	TRY(read_prompt(t, e));
 	cli_notes(&t->c, &t->notes);
 	log_close(&t->notes);

@@ -87,13 +87,13 @@ static enum status open_both(struct comparison *c, const struct compare_options 
 	enum model_part part = o->mtp ? PART_MTP : PART_TRUNK;
 	enum status st;
 
-	TRY(tensors_open(&c->a, o->a, part, notes, e));
+	TRY(tensors_open(&c->a, o->a, part, o->source, notes, e));
 	if (tensors_are_mtp(&c->a))
 		part = PART_MTP;
-	TRY(tensors_open(&c->b, o->b, part, notes, e));
+	TRY(tensors_open(&c->b, o->b, part, o->source, notes, e));
 	if (!c->a.is_gguf && part == PART_TRUNK && tensors_are_mtp(&c->b)) {
 		tensors_close(&c->a);
-		TRY(tensors_open(&c->a, o->a, PART_MTP, notes, e));
+		TRY(tensors_open(&c->a, o->a, PART_MTP, o->source, notes, e));
 	}
 out:
 	return st;
@@ -213,9 +213,16 @@ static enum status first_error(const struct work *w, unsigned n_workers, struct 
 	return first == UINT64_MAX ? OK : e->status;
 }
 
-static void merge(struct pair *p, const struct piece *piece)
+static void merge(struct pair *p, const struct piece *piece, uint64_t matrix)
 {
-	error_merge(&p->sums, &piece->sums);
+	const struct error_sums *s = &piece->sums;
+
+	error_merge(&p->sums, s);
+	if (p->experts) {
+		p->experts[matrix].xx += s->xx;
+		p->experts[matrix].dd += s->dd;
+		p->experts[matrix].odd += s->x_nan + s->x_inf + s->y_nan + s->y_inf;
+	}
 	if (piece->worst_row > p->worst_row) {
 		p->worst_row = piece->worst_row;
 		p->worst_row_at = piece->worst_row_at;
@@ -240,11 +247,45 @@ static enum status compare_pair(struct work *w, struct pair *p, struct pool *poo
 		if (st != OK)
 			return st;
 		for (unsigned k = 0; k < w->n; k++)
-			merge(p, &w->pieces[k]);
-		if (o->stop && *o->stop)
-			return err_set(e, ERR_STOPPED, "stopped by signal %d", *o->stop);
+			merge(p, &w->pieces[k], (w->first + k) / w->per_matrix);
+		if (stop_asked(o->stop))
+			return err_stopped(e, o->stop, "");
 	}
 	return OK;
+}
+
+/* ---- experts ---- */
+
+static bool is_experts(const struct pair *p)
+{
+	static const char part[] = "_exps.";
+
+	return p->same_shape && p->n_matrices > 1 && memmem(p->a->name.p, p->a->name.n, part, sizeof part - 1);
+}
+
+/* Sums an expert, where the tensors together leave most of --max-memory. */
+static enum status open_experts(struct comparison *c, uint64_t max_memory, struct err *e)
+{
+	uint64_t n = 0, bytes = UINT64_MAX;
+
+	for (size_t i = 0; i < c->n_pairs; i++)
+		if (is_experts(&c->pairs[i]) && !u64_add(n, c->pairs[i].n_matrices, &n))
+			n = UINT64_MAX;
+	if (!u64_mul(n, sizeof(struct matrix_error), &bytes) || bytes > max_memory / 4)
+		return err_set(e, ERR_NOMEM, "%s: the errors of %llu experts need more than a quarter of --max-memory; "
+			       "give it more, or take fewer tensors with --tensors", c->a.path, (unsigned long long)n);
+	for (size_t i = 0; i < c->n_pairs; i++) {
+		struct pair *p = &c->pairs[i];
+
+		if (is_experts(p) && !(p->experts = mem_new((size_t)p->n_matrices, sizeof *p->experts, "errors of experts", e)))
+			return e->status;
+	}
+	return OK;
+}
+
+double matrix_relative(const struct matrix_error *m)
+{
+	return m->odd ? (double)INFINITY : m->dd > 0 ? sqrt(m->dd / m->xx) : 0;
 }
 
 /* ---- all of them ---- */
@@ -302,6 +343,7 @@ enum status compare_run(struct comparison *c, const struct compare_options *o, s
 	enum status st;
 
 	TRY(count_workers(c, o, &n, &w.room, e));
+	TRY(open_experts(c, o->max_memory, e));
 	TRY(pool_open(&pool, n, e));
 	n = pool.n;
 	TRY(open_workers(&w, n, e));
@@ -338,6 +380,8 @@ void compare_close(struct comparison *c)
 {
 	tensors_close(&c->a);
 	tensors_close(&c->b);
+	for (size_t i = 0; i < c->n_pairs; i++)
+		free(c->pairs[i].experts);
 	free(c->pairs);
 	free(c->only_a);
 	free(c->only_b);

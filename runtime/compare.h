@@ -36,8 +36,8 @@ struct tensors {
 };
 #define TENSORS_NONE ((struct tensors){ .file = FILE_NONE, .model = MODEL_NONE })
 /* part: which of a checkpoint's; ignored for a GGUF, which has what it has. */
-enum status tensors_open(struct tensors *l, const char *path, enum model_part part, struct log *notes,
-			 struct err *e) MUST_USE;
+enum status tensors_open(struct tensors *l, const char *path, enum model_part part, const struct source_options *source,
+			 struct log *notes, struct err *e) MUST_USE;
 const struct tensor *tensors_find(const struct tensors *l, struct str name);
 bool tensors_are_mtp(const struct tensors *l);	/* a GGUF with an MTP block alone */
 void tensors_close(struct tensors *l);
@@ -53,6 +53,9 @@ enum status tensor_values(const struct tensors *l, const struct tensor *t, uint6
 
 /* ---- compare.c -------------------------------------------------------------------------------*/
 
+/* Sums over one matrix of a stacked tensor: one expert. */
+struct matrix_error { double xx, dd; uint64_t odd; };	/* odd: pairs with a value that is not finite */
+double matrix_relative(const struct matrix_error *m);	/* error_relative of it; infinite where a pair is odd */
 /* A tensor that both have. a and b describe the same rows, though one may see them as several matrices. */
 struct pair {
 	const struct tensor *a, *b;
@@ -61,6 +64,7 @@ struct pair {
 	struct error_sums sums;		/* a is the source, b what became of it */
 	double worst_row;		/* the largest relative error of a row */
 	uint64_t worst_row_at;		/* counted over all matrices */
+	struct matrix_error *experts;	/* owned: (n_matrices), of stacked experts alone; else NULL */
 };
 struct comparison {
 	struct tensors a, b;
@@ -73,6 +77,7 @@ struct compare_options {
 	const char *a, *b;
 	const char *tensors;		/* regular expression that names match, or NULL: all */
 	bool mtp;			/* of checkpoints the MTP block instead of the trunk */
+	const struct source_options *source;	/* for checkpoints; may be NULL */
 	unsigned threads;
 	uint64_t max_memory;
 	volatile int *stop;

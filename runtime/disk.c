@@ -78,15 +78,16 @@ enum status disk_read(const struct disk *d, size_t i, const struct file *f, uint
 		      const uint8_t **at, struct err *e)
 {
 	int fd = d && i < d->n ? d->direct[i] : -1;
-	uint64_t page = off & ~(uint64_t)(DISK_ALIGN - 1), end = off + n, have = off, to;
-	uint8_t *p = buf + (off - page);
+	uint64_t from = f->base + off;	/* of a member: where it lies in its archive, which begins on no page */
+	uint64_t page = from & ~(uint64_t)(DISK_ALIGN - 1), end = from + n, have = from, to;
+	uint8_t *p = buf + (from - page);
 
 	*at = p;
-	if (fd >= 0 && u64_round_up(end, DISK_ALIGN, &to) && !cached(f, n, off)) {
+	if (fd >= 0 && u64_round_up(end, DISK_ALIGN, &to) && !cached(f, n, from)) {
 		uint64_t done = pages(fd, buf, page, to);
 
-		have = done > off ? u64_min(done, end) : off;
+		have = done > from ? u64_min(done, end) : from;
 	}
 	/* the rest, or the message */
-	return have < end ? file_read(f, p + (have - off), (size_t)(end - have), have, e) : OK;
+	return have < end ? file_read(f, p + (have - from), (size_t)(end - have), off + (have - from), e) : OK;
 }

@@ -43,7 +43,7 @@ static enum status open_checkpoint(struct model *m, struct log *notes, struct er
 	size_t n;
 	enum status st;
 
-	TRY(checkpoint_open(&m->ckpt, m->path, NULL, notes, e));
+	TRY(checkpoint_open(&m->ckpt, m->path, m->source, notes, e));
 	config = checkpoint_file(&m->ckpt, "config.json");
 	if (!config) {
 		st = err_set(e, ERR_FORMAT, "%s: config.json is missing; it is part of every checkpoint, "
@@ -80,11 +80,11 @@ static void check_tensors(const struct model *m, struct log *problems)
 
 enum status model_open(struct model *m, const char *path, struct log *notes, struct err *e)
 {
-	return model_open_part(m, path, PART_TRUNK, notes, e);
+	return model_open_part(m, path, PART_TRUNK, NULL, notes, e);
 }
 
-enum status model_open_part(struct model *m, const char *path, enum model_part part, struct log *notes,
-			    struct err *e)
+enum status model_open_part(struct model *m, const char *path, enum model_part part, const struct source_options *source,
+			    struct log *notes, struct err *e)
 {
 	struct stat info;
 	struct log problems = { 0 };
@@ -93,10 +93,11 @@ enum status model_open_part(struct model *m, const char *path, enum model_part p
 	*m = MODEL_NONE;
 	if (stat(path, &info) != 0)
 		return err_errno(e, "%s: cannot open the model", path);
+	m->source = source;
 	m->path = mem_strdup(path, e);
 	if (!m->path)
 		return e->status;
-	TRY(S_ISDIR(info.st_mode) ? open_checkpoint(m, notes, e) : open_gguf(m, part, notes, e));
+	TRY(path_is_source(path) ? open_checkpoint(m, notes, e) : open_gguf(m, part, notes, e));
 	m->part = part;
 	TRY(wants_build(&m->wants, &m->arch, part, e));
 	check_tensors(m, &problems);

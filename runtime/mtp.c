@@ -91,7 +91,7 @@ enum status mtp_open(struct model *mtp, const struct model *trunk, const char *p
 		return e->status;
 	if (beside || path == trunk->path)
 		TRY(check_present(trunk, path, e));
-	TRY(model_open_part(mtp, path, PART_MTP, notes, e));
+	TRY(model_open_part(mtp, path, PART_MTP, trunk->source, notes, e));
 	TRY(check_same(mtp, trunk, e));
 	mtp->arch.ratio[mtp->arch.n_layer] = 0;	/* whatever the list says of it */
 out:

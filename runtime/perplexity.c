@@ -278,6 +278,12 @@ struct run {
 	char what[40];
 };
 
+/* Of any token, from that of one. */
+static double log_prob_from(const float *z, uint32_t id, uint32_t known, double log_prob)
+{
+	return (double)z[id] - (double)z[known] + log_prob;
+}
+
 static void score_task(void *ctx, unsigned i, unsigned n)
 {
 	struct run *x = ctx;
@@ -289,11 +295,15 @@ static void score_task(void *ctx, unsigned i, unsigned n)
 		const float *z = x->logits + k * n_vocab;
 
 		r->log_prob = ops_log_prob(z, n_vocab, r->token, &r->best);
+		r->best_log_prob = log_prob_from(z, r->best, r->token, r->log_prob);
 		if (!x->o->reference)
 			continue;
 		const float *ref = x->ref_logits + k * n_vocab;
 
 		r->ref_log_prob = ops_log_prob(ref, n_vocab, r->token, &r->ref_best);
+		r->ref_best_log_prob = log_prob_from(ref, r->ref_best, r->token, r->ref_log_prob);
+		r->best_by_ref = log_prob_from(ref, r->best, r->token, r->ref_log_prob);
+		r->ref_best_by_model = log_prob_from(z, r->ref_best, r->token, r->log_prob);
 		r->kld = parity_kld(ref, z, n_vocab);
 	}
 }

@@ -113,6 +113,7 @@ void ops_top_k(const double *score, size_t n, size_t k, uint64_t *scratch, uint3
 /* Zeroed is NOT closed (descriptors): start from MODEL_NONE. */
 struct model {
 	char *path;			/* owned */
+	const struct source_options *source;	/* borrowed; may be NULL */
 	bool is_gguf;
 	struct file file;		/* the GGUF */
 	struct gguf gguf;
@@ -129,9 +130,10 @@ struct model {
 /* Reads headers and checks that every tensor of the trunk is there, of the right shape and of a
  * type that can be decoded. What is wrong beyond the first finding is in notes. */
 enum status model_open(struct model *m, const char *path, struct log *notes, struct err *e) MUST_USE;
-/* The same for the one part: what a run of the MTP block needs (mtp_open). */
-enum status model_open_part(struct model *m, const char *path, enum model_part part, struct log *notes,
-			    struct err *e) MUST_USE;
+/* The same for the one part: what a run of the MTP block needs (mtp_open). source: how a checkpoint is opened, borrowed for
+ * the model's life; may be NULL. */
+enum status model_open_part(struct model *m, const char *path, enum model_part part, const struct source_options *source,
+			    struct log *notes, struct err *e) MUST_USE;
 /* The model's own vocabulary; *found false where the model carries none. */
 enum status model_vocab(const struct model *m, struct vocab *v, bool *found, struct log *notes,
 			struct err *e) MUST_USE;
@@ -423,6 +425,8 @@ enum status session_open(struct session *s, const struct model *m, struct pool *
 enum status session_eval(struct session *s, const uint32_t *ids, uint32_t n, float *logits,
 			 struct err *e) MUST_USE;
 uint32_t session_pos(const struct session *s);	/* tokens so far */
+/* max_memory from which on session_open takes these; UINT64_MAX where it does not fit 64 bits. */
+uint64_t session_least(const struct model *m, uint32_t n_ctx, uint32_t n_batch, unsigned n_threads);
 /* Memory of a session, the threads' tiles and the model's headers apart; UINT64_MAX where it does not
  * fit 64 bits. */
 uint64_t session_bytes(const struct arch *a, uint32_t n_ctx, uint32_t n_batch, unsigned n_threads);
@@ -500,8 +504,10 @@ struct perplexity_row {
 	uint64_t index;			/* of the target in the text's ids */
 	uint32_t ahead;			/* 1: of the next token; 2: the MTP block's, of the one after */
 	uint32_t token, best;
-	double log_prob;
-	double ref_log_prob, kld;	/* only with a reference */
+	double log_prob, best_log_prob;
+	/* only with a reference: its own, then how likely each finds what the other puts first */
+	double ref_log_prob, kld, ref_best_log_prob;
+	double best_by_ref, ref_best_by_model;	/* log-probabilities */
 	uint32_t ref_best;
 };
 /* All called from the caller's thread, in index order (rows ahead by 2 follow a batch's others).

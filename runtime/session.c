@@ -13,15 +13,20 @@ uint64_t session_bytes(const struct arch *a, uint32_t n_ctx, uint32_t n_batch, u
 	return u64_add(sum, batch, &sum) ? sum : UINT64_MAX;
 }
 
+uint64_t session_least(const struct model *m, uint32_t n_ctx, uint32_t n_batch, unsigned n_threads)
+{
+	uint64_t sum = session_bytes(&m->arch, n_ctx, n_batch, n_threads);
+	uint64_t rest = model_header_bytes(m) + engine_bytes(n_threads, n_batch, &m->wants);
+
+	return u64_add(sum, rest, &sum) && u64_add(sum, store_least(m), &sum) ? sum : UINT64_MAX;
+}
+
 /* *weights: what is left for the store. */
 static enum status check_memory(const struct model *m, unsigned n_threads, uint32_t n_ctx, uint32_t n_batch,
 				uint64_t max_memory, uint64_t *weights, struct err *e)
 {
-	uint64_t sum = session_bytes(&m->arch, n_ctx, n_batch, n_threads);
-	uint64_t rest = model_header_bytes(m) + engine_bytes(n_threads, n_batch, &m->wants), least = store_least(m);
+	uint64_t sum = session_least(m, n_ctx, n_batch, n_threads), least = store_least(m);
 
-	if (!u64_add(sum, rest, &sum) || !u64_add(sum, least, &sum))
-		sum = UINT64_MAX;
 	if (sum <= max_memory) {
 		uint64_t left = max_memory - sum;
 

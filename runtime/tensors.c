@@ -79,12 +79,13 @@ static enum status measure_source(struct tensor *t, const struct model *m, struc
 				    m->path, t->weight->want->name);
 }
 
-static enum status list_checkpoint(struct tensors *l, enum model_part part, struct log *notes, struct err *e)
+static enum status list_checkpoint(struct tensors *l, enum model_part part, const struct source_options *source, struct log *notes,
+				   struct err *e)
 {
 	struct model *m = &l->model;
 	enum status st;
 
-	TRY(model_open_part(m, l->path, part, notes, e));
+	TRY(model_open_part(m, l->path, part, source, notes, e));
 	l->v = mem_new(m->wants.n, sizeof *l->v, "a list of tensors", e);
 	if (!l->v)
 		return e->status;
@@ -113,8 +114,8 @@ static int by_name(const void *a, const void *b)
 	return compare_names((*x)->name, (*y)->name);
 }
 
-enum status tensors_open(struct tensors *l, const char *path, enum model_part part, struct log *notes,
-			 struct err *e)
+enum status tensors_open(struct tensors *l, const char *path, enum model_part part, const struct source_options *source,
+			 struct log *notes, struct err *e)
 {
 	struct stat info;
 	enum status st;
@@ -125,7 +126,7 @@ enum status tensors_open(struct tensors *l, const char *path, enum model_part pa
 	l->path = mem_strdup(path, e);
 	if (!l->path)
 		return e->status;
-	TRY(S_ISDIR(info.st_mode) ? list_checkpoint(l, part, notes, e) : list_gguf(l, notes, e));
+	TRY(path_is_source(path) ? list_checkpoint(l, part, source, notes, e) : list_gguf(l, notes, e));
 	l->by_name = mem_new(l->n, sizeof *l->by_name, "a list of tensors", e);
 	if (!l->by_name) {
 		st = e->status;

@@ -65,15 +65,16 @@ fuzz() {	# new inputs go to a scratch directory, the seeds are only read
 step 'build with gcc, warnings are errors' make -s -j"$jobs" WERROR=1 CC=gcc all tools
 step 'build with clang, warnings are errors' make -s -j"$jobs" WERROR=1 CC=clang all tools
 step 'lint' tests/lint.sh
-step 'cppcheck' cppcheck -q --error-exitcode=1 --std=c11 -j"$jobs" --enable=warning,portability -I. -D_GNU_SOURCE \
-	--include=tests/cppcheck.h --suppressions-list=tests/cppcheck.txt --inline-suppr format quantize convert verify runtime cli
+suite 'gcc -fanalyzer and cppcheck' env JOBS="$jobs" tests/analyze.sh gcc cppcheck
 suite 'make check' make -s check
+step 'the same build elsewhere, byte for byte' make -s reproducible
 step 'gcc and clang make the same bytes' same_bytes
 step 'one perplexity for compilers, threads, source, result' same_perplexity
 suite 'make check, address and undefined' make -s -j"$jobs" CC=clang SAN=address,undefined check
 suite 'killed and failing runs' make -s crash
 suite 'damage and meddling' make -s figures
 suite 'NEON kernels under qemu' tests/neon.sh
+suite 'no byte is read before it is written' make -s -j"$jobs" memory
 step 'build with the thread sanitizer' make -s -j"$jobs" SAN=thread all
 step 'no races' races
 if step 'build the fuzzers' make -s -j"$jobs" fuzzers; then

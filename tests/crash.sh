@@ -127,29 +127,44 @@ for call in pwrite write fsync rename; do
 	done
 done
 report 'parts'
-for ((i = 0; i < 60 * SCALE; i++)); do				# by the clock
+start=${EPOCHREALTIME/./}					# by the clock: at any moment of a run's time
+"$INGOT" convert src -o a.gguf -t 1 --journal-every 2K >out 2>err; clean
+took=$((${EPOCHREALTIME/./} - start)) hit=0
+for ((i = 0; hit < 200 * SCALE && i < 1000 * SCALE; i++)); do	# only those count that met a run alive
 	"$INGOT" convert src -o a.gguf -t $((RANDOM % 4 + 1)) --journal-every 2K >out 2>err & pid=$!
-	sleep "0.0$((RANDOM % 35 + 10))"; kill -KILL $pid; wait $pid
+	us=$((RANDOM * took / 32768))
+	printf -v nap '%d.%06d' $((us / 1000000)) $((us % 1000000)); sleep "$nap"
+	kill -KILL $pid; wait $pid
+	[ $? -ne 137 ] || hit=$((hit + 1))
 	settle 'kill by the clock'
 done
-report 'kills by the clock'
+[ "$hit" -ge $((200 * SCALE)) ] || fail "only $hit kills by the clock met a run alive"
+report "kills by the clock, $hit of them met a run alive"
 exec 2>&3
 
-EIO=5 ENOSPC=28 ENOMEM=12
+EIO=5 ENOMEM=12 EFBIG=27 ENOSPC=28 ESTALE=116 EDQUOT=122
+ways=$((SCALE < 20 ? 1 : 4))					# so many errors a call, and threads an allocation
 for call in open read pread write pwrite fsync fallocate rename close; do
 	n=$(count $call)
-	case $call in pwrite | fallocate) e=$ENOSPC ;; *) e=$EIO ;; esac
+	case $call in
+	pwrite | fallocate) errors=($ENOSPC $EIO $EDQUOT $EFBIG) ;;
+	*) errors=($EIO $ESTALE $EDQUOT $ENOMEM) ;;
+	esac
 	step=$(((n + 139) / (140 * SCALE))); [ $step -gt 0 ] || step=1
 	for ((k = 1; k <= n; k += step)); do
-		failing $call $k $e 1
-		failing $call $k "$e+" 2
+		for e in "${errors[@]:0:ways}"; do
+			failing $call $k "$e" 1
+			failing $call $k "$e+" 2
+		done
 	done
 done
 report 'calls that fail, once and for good'
 n=$(count malloc) step=$(((n + 499) / (500 * SCALE))); [ $step -gt 0 ] || step=1
 for ((k = 1; k <= n; k += step)); do
-	failing malloc $k $ENOMEM 1
-	failing malloc $k "$ENOMEM+" 1
+	for ((t = 1; t <= ways; t++)); do
+		failing malloc $k $ENOMEM $t
+		failing malloc $k "$ENOMEM+" $t
+	done
 done
 report 'allocations that fail'
 for call in read pread write pwrite any; do

@@ -174,6 +174,61 @@ static void test_blocks(void)
 }
 
 /* Values that are no numbers are counted on their side and left out of the sums. */
+/* Each expert's own error: more experts than pieces between two merges, and experts of more than one piece. */
+static void test_experts(void)
+{
+	enum { MANY = 600, ROWS = 5, COLS = 64, EACH = ROWS * COLS };
+	static float u[MANY * EACH], v[MANY * EACH];
+	static const struct item a[] = { { "blk.0.ffn_up_exps.weight", DT_F32, 3, { MANY, ROWS, COLS }, u },
+					 { "blk.0.ffn_down_exps.weight", DT_F32, 3, { M, R, C }, x }, { "w.weight", DT_F32, 3, { M, R, C }, x } };
+	static const struct item b[] = { { "blk.0.ffn_up_exps.weight", DT_F32, 3, { MANY, ROWS, COLS }, v },
+					 { "blk.0.ffn_down_exps.weight", DT_F32, 3, { M, R, C }, y }, { "w.weight", DT_F32, 3, { M, R, C }, y } };
+	const char *pa, *pb;
+	struct comparison c;
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < MANY * EACH; i++) {
+		u[i] = (float)((int)(hash((uint32_t)i) % 2001) - 1000) / 1024;
+		v[i] = u[i] * (1 + (float)(i / EACH % 8) / 256);	/* exact */
+	}
+	v[500 * EACH + 3] = NAN;
+	pa = write_gguf("experts-a", a, 3);
+	pb = write_gguf("experts-b", b, 3);
+	for (unsigned t = 1; t <= 3; t += 2) {
+		CHECK(compared(&c, pa, pb, NULL, t, &e) == OK);
+		CHECK(c.pairs[0].experts && c.pairs[1].experts && !c.pairs[2].experts);
+		for (size_t i = 0; i < MANY && c.pairs[0].experts; i++) {
+			double want = i == 500 ? (double)INFINITY : (double)(i % 8) / 256, got = matrix_relative(&c.pairs[0].experts[i]);
+
+			CHECKF(got == want || near(got, want), "expert %zu: %g, expected %g", i, got, want);
+		}
+		for (size_t i = 0; i < M && c.pairs[1].experts; i++) {
+			long double dd = 0;
+
+			for (size_t k = i * R * C; k < (i + 1) * R * C; k++)
+				dd += ((long double)y[k] - x[k]) * ((long double)y[k] - x[k]);
+			CHECK(near(c.pairs[1].experts[i].dd, (double)dd));
+		}
+		compare_close(&c);
+	}
+	unlink(pa);
+	unlink(pb);
+}
+
+/* Experts that --max-memory has no room for. */
+static void test_experts_memory(void)
+{
+	static const struct item a[] = { { "blk.0.ffn_up_exps.weight", DT_F32, 3, { 80000, 1, 1 }, x } };
+	struct compare_options o = { .threads = 1, .max_memory = 4 << 20 };
+	struct comparison c;
+	struct err e = { 0 };
+
+	o.a = o.b = write_gguf("many", a, 1);
+	CHECK(compare_open(&c, &o, NULL, &e) == OK && compare_run(&c, &o, &e) == ERR_NOMEM && strstr(e.msg, "80000 experts"));
+	compare_close(&c);
+	unlink(o.a);
+}
+
 static void test_not_finite(void)
 {
 	struct item a[1] = { { "w", DT_F32, 2, { 2, C }, x } }, b[1] = { { "w", DT_F32, 2, { 2, C }, y } };
@@ -246,6 +301,8 @@ int main(void)
 	RUN(test_figures);
 	RUN(test_equal);
 	RUN(test_blocks);
+	RUN(test_experts);
+	RUN(test_experts_memory);
 	RUN(test_not_finite);
 	RUN(test_pairing);
 	RUN(test_unreadable);

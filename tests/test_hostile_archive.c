@@ -6,30 +6,10 @@
  *
  * AR numbers the classes of hostile input that the tests of this repository go through.
  */
-#include "format/base.h"
+#include "tests/forge_archive.h"
 #include "tests/hostile.h"
 
 static char dir[] = "/tmp/ingot-hostile-XXXXXX", path[64];
-static char text[800];
-
-struct bytes { uint8_t p[64 << 10]; size_t n; };
-static struct bytes b;
-
-static void add(const void *p, size_t n)
-{
-	if (n > sizeof b.p - b.n)
-		abort();
-	memcpy(b.p + b.n, p, n);
-	b.n += n;
-}
-
-static void le(unsigned n, uint64_t v)
-{
-	uint8_t p[8];
-
-	store_le(p, 8, v);
-	add(p, n);
-}
 
 /* Writes what was gathered and runs it; code 0: it is taken. */
 static void given(const char *id, int code, const char *word)
@@ -47,60 +27,6 @@ static void given(const char *id, int code, const char *word)
 }
 
 /* ---- tar -----------------------------------------------------------------------------------*/
-
-static void pad(void)
-{
-	static const uint8_t zeros[512];
-
-	add(zeros, (512 - b.n % 512) % 512);
-}
-
-static void ends(void)
-{
-	static const uint8_t zeros[1024];
-
-	add(zeros, sizeof zeros);
-}
-
-/* A header; size is 12 bytes as they stand there, or NULL for that of text. */
-static void entry(const char *name, size_t name_n, const char *size, char type, const char *link)
-{
-	char h[512] = { 0 }, octal[32];
-	unsigned sum = 0;
-
-	memcpy(h, name, name_n);
-	memcpy(h + 100, "0004755\0" "0000000\0" "0000000", 24);
-	snprintf(octal, sizeof octal, "%011o", (unsigned)sizeof text);
-	memcpy(h + 124, size ? size : octal, 12);
-	memcpy(h + 136, "00000000000", 12);
-	h[156] = type;
-	memcpy(h + 157, link, strlen(link));
-	memcpy(h + 257, "ustar\0" "00", 8);
-	memset(h + 148, ' ', 8);
-	for (size_t i = 0; i < sizeof h; i++)
-		sum += (unsigned char)h[i];
-	snprintf(octal, sizeof octal, "%06o", sum);
-	memcpy(h + 148, octal, 7);
-	add(h, sizeof h);
-}
-#define ENTRY(name, size, type, link) entry(name, sizeof(name) - 1, size, type, link)
-
-static void body(void)
-{
-	add(text, sizeof text);
-	pad();
-}
-
-/* A pax header of one record, which must be "LENGTH KEY=VALUE\n". */
-static void pax(const char *record)
-{
-	char size[32];
-
-	snprintf(size, sizeof size, "%011o", (unsigned)strlen(record));
-	ENTRY("pax", size, 'x', "");
-	add(record, strlen(record));
-	pad();
-}
 
 static void whole_tar(const char *id, int code, const char *word)
 {
@@ -130,6 +56,7 @@ static void test_tar(void)
 	ENTRY("a", zero, '3', ""), ends(), given("AR-07 device", 3, "special file");
 	ENTRY("a", zero, '6', ""), ends(), given("AR-07 FIFO", 3, "special file");
 	ENTRY("a", NULL, '0', ""), body(), ENTRY("a", NULL, '0', ""), whole_tar("AR-09", 3, "holds 2 files");
+	ENTRY("a", NULL, '0', ""), body(), ENTRY("A", NULL, '0', ""), whole_tar("AR-10", 3, "holds 2 files");
 	ENTRY("a", "77777777777", '0', ""), whole_tar("AR-23 8 GiB", 3, NULL);
 	ENTRY("a", "\x80\0\0\0\0\0\1\0\0\0\0", '0', ""), whole_tar("AR-23 2^40", 3, NULL);
 	ENTRY("a", "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", '0', ""), whole_tar("AR-24", 3, "negative");
@@ -146,47 +73,6 @@ static void test_tar(void)
 
 /* ---- zip -----------------------------------------------------------------------------------*/
 
-/* What the header before the data and the entry in the directory say; lengths from the names. */
-struct side { const char *name; size_t name_n; uint32_t crc, packed, size; uint16_t flags, method; };
-
-static void local(const struct side *s)
-{
-	le(4, 0x04034B50), le(2, 20), le(2, s->flags), le(2, s->method), le(4, 0), le(4, s->crc), le(4, s->packed);
-	le(4, s->size), le(2, s->name_n), le(2, 0), add(s->name, s->name_n), add(text, sizeof text);
-}
-
-static void central(const struct side *s, uint32_t mode, uint32_t at)
-{
-	le(4, 0x02014B50), le(2, 0x031E), le(2, 20), le(2, s->flags), le(2, s->method), le(4, 0), le(4, s->crc);
-	le(4, s->packed), le(4, s->size), le(2, s->name_n), le(2, 0), le(2, 0), le(2, 0), le(2, 0), le(4, mode << 16);
-	le(4, at), add(s->name, s->name_n);
-}
-
-static void closing(uint64_t n, uint64_t from)
-{
-	uint64_t size = b.n - from;
-
-	le(4, 0x06054B50), le(4, 0), le(2, n), le(2, n), le(4, size), le(4, from), le(2, 0);
-}
-
-static uint32_t crc32_of(const char *p, size_t n)
-{
-	uint32_t c = UINT32_MAX;
-
-	while (n-- > 0) {
-		c ^= (unsigned char)*p++;
-		for (int i = 0; i < 8; i++)
-			c = c >> 1 ^ (c & 1 ? 0xEDB88320 : 0);
-	}
-	return ~c;
-}
-
-static struct side plain(const char *name, size_t n)
-{
-	return (struct side){ name, n, crc32_of(text, sizeof text), sizeof text, sizeof text, 0, 0 };
-}
-#define PLAIN(name) plain(name, sizeof(name) - 1)
-
 /* One member, its two sides as they are given. */
 static void zip(const char *id, int code, const char *word, struct side own, struct side listed, uint32_t mode)
 {
@@ -198,8 +84,6 @@ static void zip(const char *id, int code, const char *word, struct side own, str
 	closing(1, from);
 	given(id, code, word);
 }
-enum { FILE_MODE = 0100644, LINK_MODE = 0120777 };
-
 static void same(const char *id, int code, const char *word, struct side s, uint32_t mode)
 {
 	zip(id, code, word, s, s, mode);
@@ -259,6 +143,25 @@ static void test_directory(void)
 	local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(1, from + 1), given("a directory that starts later", 3, "its end record says 1");
 }
 
+/* Bytes that are no part of the archive, before it and within: a script, or another file, that others would see. */
+static void test_polyglots(void)
+{
+	const struct side a = PLAIN("a"), upper = PLAIN("A");
+	static const char script[] = "#!/bin/sh\nexit 0\n\0";
+	size_t from, second;
+
+	local(&a), second = b.n, local(&upper), from = b.n, central(&a, FILE_MODE, 0);
+	central(&upper, FILE_MODE, (uint32_t)second), closing(2, from), given("AR-10", 3, "holds 2 files");
+	add(script, sizeof script), local(&a), from = b.n, central(&a, FILE_MODE, sizeof script), closing(1, from);
+	given("AR-27 before it", 3, NULL);
+	add(script, sizeof script), local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(1, from - sizeof script);
+	given("AR-27 before it, places of its own", 3, NULL);
+	local(&upper), second = b.n, local(&a), from = b.n, central(&a, FILE_MODE, (uint32_t)second), closing(1, from);
+	given("AR-27 a member that no entry names", 3, NULL);
+	local(&a), add(script, sizeof script), from = b.n, central(&a, FILE_MODE, 0), closing(1, from);
+	given("AR-27 before the directory", 3, NULL);
+}
+
 static void test_count(void)
 {
 	hostile_report("archives", 45);
@@ -269,11 +172,11 @@ int main(void)
 	if (!mkdtemp(dir))
 		return 1;
 	snprintf(path, sizeof path, "%s/input", dir);
-	for (size_t i = 0; i < sizeof text; i++)
-		text[i] = "And it came to pass "[i % 20];
+	fill_text();
 	RUN(test_tar);
 	RUN(test_zip);
 	RUN(test_directory);
+	RUN(test_polyglots);
 	RUN(test_count);
 	unlink(path);
 	rmdir(dir);

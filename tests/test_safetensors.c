@@ -15,7 +15,7 @@
 #include <inttypes.h>
 #include <malloc.h>
 
-#define SANITIZED (!HOSTILE_COSTS)
+#define FRUGAL (!HOSTILE_COSTS)
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 
 enum verdict { A, W, R, L };
@@ -659,7 +659,7 @@ static void check_cost(int number, enum verdict want, const char *why, uint64_t 
 	peak = peak_bytes();
 	if (getenv("SHOW"))
 		printf("ST-%03d %.2f s, %zu bytes\n", number, start, peak - before);
-	if (SANITIZED)
+	if (FRUGAL)
 		return;
 	CHECKF(start <= most_seconds, "ST-%03d: %.2f s", number, start);
 	CHECKF(!before || peak <= before + most_bytes, "ST-%03d: %zu bytes", number, peak - before);
@@ -670,7 +670,7 @@ static void test_header_of_zeros(void)
 {
 	static const char before[] = "{\"t\":{\"x\":[0";
 	static const char after[] = "],\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}";
-	size_t n = SANITIZED ? ST_MAX_HEADER / 10 : ST_MAX_HEADER, at = sizeof before - 1;
+	size_t n = FRUGAL ? ST_MAX_HEADER / 10 : ST_MAX_HEADER, at = sizeof before - 1;
 	char *p = malloc(n);
 
 	memcpy(p, before, at);
@@ -694,7 +694,7 @@ static void test_header_of_zeros(void)
 static void million(bool shuffled)
 {
 	enum { N = 1000000 };
-	size_t n_text, n = SANITIZED ? N / 10 : N;
+	size_t n_text, n = FRUGAL ? N / 10 : N;
 	char *p = malloc(n * 80), *w = p;
 
 	*w++ = '{';

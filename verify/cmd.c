@@ -3,61 +3,29 @@
  * cmd.c - `ingot verify`.
  */
 #include <cjson/cJSON.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli/cli.h"
-#include "verify/deep.h"
-#include "verify/derive.h"
+#include "verify/whole.h"
 
-/* What is to be shown. */
-struct wish {
-	const char *digests, *key, *oms, *source, *imatrix;
-	uint64_t sample;
-	bool strict, header, deep;
-	struct key public;
-};
+struct job { struct cli c; struct verify_wish wish; struct verify_report r; struct progress progress; };
 
-static bool is_directory(const char *path)
+static void show_step(void *arg, const char *name, uint64_t bytes)
 {
-	struct stat s;
+	struct job *j = arg;
 
-	return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
-}
-
-static enum status check_wish(const struct wish *w, const char *path, struct err *e)
-{
-	bool dir = is_directory(path);
-
-	if (w->oms && !w->key)
-		return err_set(e, ERR_USAGE, "--oms: give the signer's public key with --key PUB.pem; one inside the bundle "
-			       "would prove nothing");
-	if (dir && w->key && !w->oms)
-		return err_set(e, ERR_USAGE, "--key: a directory has no signature of its own; give the bundle with --oms "
-			       "FILE.sig");
-	if ((w->sample || w->imatrix) && !w->source)
-		return err_set(e, ERR_USAGE, "%s: only with --source", w->sample ? "--sample" : "--imatrix");
-	if (w->source && (dir || w->oms || w->header))
-		return err_set(e, ERR_USAGE, "--source: only for a GGUF, with its seal");
-	if (w->header && (dir || w->oms))
-		return err_set(e, ERR_USAGE, "--header: only of a GGUF's own seal and signature");
-	if (w->deep && (w->oms || w->header))
-		return err_set(e, ERR_USAGE, "--deep: only for a GGUF, with its tensors, or a source directory");
-	if ((w->digests || (w->strict && !w->deep)) && (!dir || w->oms))
-		return err_set(e, ERR_USAGE, "%s: only for a source directory%s", w->digests ? "--digests" : "--strict",
-			       w->oms ? " without --oms" : "");
-	return OK;
+	progress_end(&j->progress);
+	progress_begin(&j->progress, &j->c, name, bytes);
 }
 
 static char now[VERIFY_NAME];	/* what is looked at while show is called */
 
 static void show(void *arg, uint64_t done, uint64_t total)
 {
-	struct progress *p = arg;
+	struct job *j = arg;
 
-	p->total = total;
-	progress_update(p, done, now[0] ? now : NULL);
+	j->progress.total = total;
+	progress_update(&j->progress, done, now[0] ? now : NULL);
 }
 
 static cJSON *source_json(const struct source_report *r, const char *path)
@@ -118,13 +86,14 @@ static void lines_of(struct cli *c, const struct log *l, const char *kind, cJSON
 		fprintf(cli_out(c), "%s: and %zu more\n", kind, l->n_dropped);
 }
 
-/* What the look at the values showed; line says of how many. st and e: as it left them. */
-static enum status deep_result(struct cli *c, const struct deep_report *r, const char *path, bool strict, enum status st,
-			       char line[300], cJSON *doc, struct err *e)
+/* What the look at the values showed; line says of how many. */
+static void say_values(struct cli *c, const struct verify_report *v, char line[300], cJSON *doc)
 {
-	if (st == OK && strict && r->odd.n_lines)
-		st = err_set(e, ERR_MISMATCH, "%s: %zu things are odd, each listed as ODD; without --strict they are let pass",
-			     path, r->odd.n_lines + r->odd.n_dropped);
+	const struct deep_report *r = &v->values;
+	enum status st = v->deep;
+
+	if (!v->has_values)
+		return;
 	lines_of(c, &r->bad, "BAD", cJSON_AddArrayToObject(doc, "bad"));
 	lines_of(c, &r->odd, "ODD", cJSON_AddArrayToObject(doc, "odd"));
 	if (r->template_sha256[0])
@@ -138,72 +107,28 @@ static enum status deep_result(struct cli *c, const struct deep_report *r, const
 	snprintf(line, 300, "; values of %llu tensors (%llu bytes), %llu tokens%s %s", (unsigned long long)r->n_tensors,
 		 (unsigned long long)r->bytes, (unsigned long long)r->n_tokens, r->model ? " and the hyper-parameters" : "",
 		 st == OK ? "are sound" : st == ERR_MISMATCH ? "are NOT sound" : "were looked at, not all");
-	return st;
 }
 
-/* The values of a source whose digests have been looked at. */
-static enum status deep_source(struct cli *c, const char *path, const struct wish *w, struct verify_options *o, char line[300],
-			       cJSON *doc, struct log *notes, struct err *e)
+static cJSON *say_source(struct job *j, const char *path)
 {
-	struct deep_report r;
-	struct progress p;
-	enum status st;
-
-	progress_begin(&p, c, "values", 0);
-	o->arg = &p;
-	st = verify_deep_source(&r, path, o, notes, e);
-	o->arg = NULL;
-	progress_end(&p);
-	st = deep_result(c, &r, path, w->strict, st, line, doc, e);
-	deep_report_close(&r);
-	return st;
-}
-
-/* Digests first, then values; what is bad is worse than what nobody vouches for. */
-static enum status conclude_source(struct cli *c, const char *path, const struct wish *w, const struct source_report *r,
-				   struct verify_options *o, enum status st, cJSON *doc, struct log *notes, struct err *e)
-{
-	enum status digests = st, deep;
+	struct cli *c = &j->c;
+	const struct verify_report *r = &j->r;
 	char values[300] = "";
-	struct err own = { 0 };
+	cJSON *doc;
 
-	if (w->deep && (st == OK || st == ERR_MISMATCH || st == ERR_NO_DIGEST)) {
-		deep = deep_source(c, path, w, o, values, doc, notes, &own);
-		if (deep != OK && st != ERR_MISMATCH) {
-			*e = own;
-			st = deep;
-		}
-	}
-	if (digests == OK)
+	if (!r->files.n)
+		return NULL;
+	print_source(c, &r->files, j->wish.strict);
+	doc = source_json(&r->files, path);
+	say_values(c, r, values, doc);
+	if (r->first == OK)
 		fprintf(cli_out(c), "INTACT: %zu files have the digests that %s%s; not looked at: %zu files without a record%s\n",
-			r->n_of[FILE_OK], w->digests ? "the list or the Hub recorded" : "the Hub recorded", values,
-			r->n_of[FILE_EXTRA], w->deep ? "" : ", values");
+			r->files.n_of[FILE_OK], j->wish.digests ? "the list or the Hub recorded" : "the Hub recorded", values,
+			r->files.n_of[FILE_EXTRA], j->wish.deep ? "" : ", values");
 	else if (values[0])
-		fprintf(cli_out(c), "%s%s\n", digests == ERR_MISMATCH ? "NOT INTACT" :
+		fprintf(cli_out(c), "%s%s\n", r->first == ERR_MISMATCH ? "NOT INTACT" :
 			"NO DIGEST: whether bytes changed cannot be told", values);
-	return st;
-}
-
-static enum status run_source(struct cli *c, const char *path, const struct wish *w, struct verify_options *o, cJSON **doc,
-			      struct log *notes, struct err *e)
-{
-	struct source_report r;
-	struct progress p;
-	enum status st;
-
-	progress_begin(&p, c, "verify", 0);
-	o->progress = show;
-	o->arg = &p;
-	st = verify_source(&r, path, w->digests, w->strict, o, notes, e);
-	o->arg = NULL;
-	progress_end(&p);
-	if (r.n) {
-		print_source(c, &r, w->strict);
-		*doc = source_json(&r, path);
-		st = conclude_source(c, path, w, &r, o, st, *doc, notes, e);
-	}
-	source_report_close(&r);
-	return st;
+	return doc;
 }
 
 static void print_damage(const struct cli *c, const struct sealed_report *r)
@@ -263,92 +188,50 @@ static cJSON *sealed_json(const struct sealed_report *r, const char *path, enum 
 	return doc;
 }
 
-/* Makes it again; the line says how much of it. */
-static enum status run_derive(struct cli *c, const struct sealed_report *r, const struct file *f, const struct wish *w,
-			      const struct verify_options *o, char line[300], cJSON *doc, struct log *notes, struct err *e)
+/* How much of it was made again. */
+static void say_derived(const struct cli *c, const struct verify_report *v, char line[300], cJSON *doc)
 {
-	struct derive_options d = { .source = w->source, .imatrix = w->imatrix, .sample = w->sample, .run = *o };
-	struct derived_report report;
-	struct progress p;
-	enum status st;
+	const struct derived_report *r = &v->derived;
+	bool same = v->derivation == OK;
 
-	progress_begin(&p, c, "derive", f->id.size);
-	d.run.progress = show;
-	d.run.arg = &p;
-	st = verify_derived(&report, &r->gguf, f, &d, notes, e);
-	progress_end(&p);
-	for (const char *at = report.differences.text; at && *at; at += strcspn(at, "\n") + 1)
+	if (!v->has_derived)
+		return;
+	for (const char *at = r->differences.text; at && *at; at += strcspn(at, "\n") + 1)
 		fprintf(cli_out(c), "DIFFERS: %s\n", cli_esc((struct str){ at, strcspn(at, "\n") }));
 	snprintf(line, 300, "; %s what the source gives: %llu source files by digest, %llu metadata keys, %llu of %llu matrices",
-		 st == OK ? "is" : "is NOT", (unsigned long long)report.n_files, (unsigned long long)report.n_keys,
-		 (unsigned long long)report.n_matrices, (unsigned long long)report.n_all);
-	cJSON_AddStringToObject(doc, "derivation", st == OK ? "DERIVED" : "NOT SHOWN");
-	cJSON_AddNumberToObject(doc, "derived_matrices", (double)report.n_matrices);
-	cJSON_AddNumberToObject(doc, "matrices", (double)report.n_all);
-	derived_report_close(&report);
-	return st;
+		 same ? "is" : "is NOT", (unsigned long long)r->n_files, (unsigned long long)r->n_keys,
+		 (unsigned long long)r->n_matrices, (unsigned long long)r->n_all);
+	cJSON_AddStringToObject(doc, "derivation", same ? "DERIVED" : "NOT SHOWN");
+	cJSON_AddNumberToObject(doc, "derived_matrices", (double)r->n_matrices);
+	cJSON_AddNumberToObject(doc, "matrices", (double)r->n_all);
 }
 
-/* Looks at the values; the line says of how many. */
-static enum status run_deep(struct cli *c, const struct gguf *g, const struct file *f, const struct wish *w,
-			    const struct verify_options *o, char line[300], cJSON *doc, struct err *e)
+/* Of a seal that holds. */
+static void say_intact(struct job *j, cJSON *doc)
 {
-	struct verify_options own = *o;
-	struct deep_report r;
-	struct progress p;
-	enum status st;
-
-	progress_begin(&p, c, "values", f->id.size);
-	own.progress = show;
-	own.arg = &p;
-	st = verify_deep(&r, g, f, &own, e);
-	progress_end(&p);
-	st = deep_result(c, &r, f->path, w->strict, st, line, doc, e);
-	deep_report_close(&r);
-	return st;
-}
-
-/* What was asked for beyond the seal, and the closing line. */
-static enum status conclude(struct cli *c, const struct sealed_report *r, const struct file *f, const struct wish *w,
-			    const struct verify_options *o, cJSON *doc, struct log *notes, struct err *e)
-{
-	const char *path = f->path;
-	char derived[300] = "", values[300] = "";
-	bool whole = !w->header;
-	enum status st = w->key ? verify_signature(r, &w->public, path, e) : OK;
-
-	bool signed_by = w->key && st == OK, made;
-
-	if (w->key)
-		cJSON_AddStringToObject(doc, "signature", st == OK ? "AUTHENTIC" : "NOT SHOWN");
-	if (w->source && st == OK)
-		st = run_derive(c, r, f, w, o, derived, doc, notes, e);
-	made = w->source && st == OK;
-	if (w->deep && (st == OK || st == ERR_MISMATCH || st == ERR_NO_DIGEST)) {
-		struct err own;
-		enum status deep = run_deep(c, &r->gguf, f, w, o, values, doc, &own);
-
-		if (deep != OK && st == OK) {
-			*e = own;
-			st = deep;
-		}
-	}
+	struct cli *c = &j->c;
+	const struct verify_wish *w = &j->wish;
+	const struct verify_report *v = &j->r;
+	const struct sealed_report *r = &v->sealed;
+	char derived[300] = "", values[300] = "", rest[300];	/* rest ends with ", " */
+	bool whole = !w->header, signed_by = v->has_signature && v->signature == OK;
 	const char *left = w->key ? "" : r->signature_present ? "its signature (give --key PUB.pem), "
 							       : "authenticity (it is not signed), ";
 
+	if (w->key)
+		cJSON_AddStringToObject(doc, "signature", signed_by ? "AUTHENTIC" : "NOT SHOWN");
+	say_derived(c, v, derived, doc);
+	say_values(c, v, values, doc);
 	if (whole)
 		fprintf(cli_out(c), "INTACT%s%s: header, %zu tensors in %llu chunks and padding are as they were sealed (header "
-			"digest %s)", signed_by ? ", AUTHENTIC" : "", made ? ", DERIVED" : "",
+			"digest %s)", signed_by ? ", AUTHENTIC" : "", v->has_derived && v->derivation == OK ? ", DERIVED" : "",
 			r->gguf.n_tensors,
 			(unsigned long long)r->seal.n_chunks, r->header_sha256);
 	else
 		fprintf(cli_out(c), "%s: the header is as it was sealed (header digest %s)",
 			signed_by ? "HEADER AUTHENTIC" : "HEADER INTACT", r->header_sha256);
 	if (signed_by)
-		fprintf(cli_out(c), ", signed by the key you named, %s (SHA-256 %s)", w->public.kind,
-			w->public.fingerprint);
-	char rest[300];	/* ends with ", " */
-
+		fprintf(cli_out(c), ", signed by the key you named, %s (SHA-256 %s)", v->key.kind, v->key.fingerprint);
 	snprintf(rest, sizeof rest, "%s%s%s%s%s", whole ? "" : "the tensors' bytes, ",
 		 w->key && !signed_by ? "who signed it, " : "", left, !derived[0] ? "derivation from a source, "
 		 : w->sample ? "the other matrices and the shards' digests, " : "",
@@ -357,133 +240,94 @@ static enum status conclude(struct cli *c, const struct sealed_report *r, const 
 	if (rest[0])
 		fprintf(cli_out(c), "; not looked at: %.*s", (int)strlen(rest) - 2, rest);
 	fputc('\n', cli_out(c));
-	return st;
 }
 
-/* The values of a file that is damaged, or has no seal: its own error stays unless values are bad. */
-static enum status deep_only(struct cli *c, const struct sealed_report *r, const struct file *f, const struct wish *w,
-			     const struct verify_options *o, cJSON **doc, enum status sealed, struct err *e)
+static cJSON *say_sealed(struct job *j, const char *path)
 {
+	const struct verify_report *r = &j->r;
+	cJSON *doc = r->sealed.sealed || r->has_values ? sealed_json(&r->sealed, path, r->first) : NULL;
 	char values[300] = "";
-	struct err own;
-	enum status st;
 
-	if (!*doc)
-		*doc = sealed_json(r, f->path, sealed);
-	st = run_deep(c, &r->gguf, f, w, o, values, *doc, &own);
-	fprintf(cli_out(c), "%s%s; not looked at: authenticity, derivation from a source\n",
-		sealed == ERR_MISMATCH ? "NOT INTACT" : "NO SEAL: whether bytes changed cannot be told", values);
-	if (st == OK || sealed == ERR_MISMATCH)
-		return sealed;
-	*e = own;
-	return st;
-}
-
-static enum status run_sealed(struct cli *c, const char *path, const struct wish *w, struct verify_options *o,
-			      cJSON **doc, struct log *notes, struct err *e)
-{
-	struct sealed_report r = { 0 };
-	struct file f;
-	struct progress p;
-	enum status st = file_open(&f, AT_FDCWD, path, true, path, e);
-
-	if (st != OK)
-		return st;
-	progress_begin(&p, c, "verify", f.id.size);
-	o->progress = show;
-	o->arg = &p;
-	st = verify_sealed(&r, &f, o, notes, e);
-	o->arg = NULL;
-	progress_end(&p);
-	print_damage(c, &r);
-	if (r.sealed)
-		*doc = sealed_json(&r, path, st);
-	if (st == OK)
-		st = conclude(c, &r, &f, w, o, *doc, notes, e);
-	else if (w->deep && (st == ERR_MISMATCH || st == ERR_NO_DIGEST))
-		st = deep_only(c, &r, &f, w, o, doc, st, e);
-	sealed_report_close(&r);
-	file_close(&f);
-	return st;
-}
-
-static enum status run_bundle(struct cli *c, const char *path, const struct wish *w, struct verify_options *o,
-			      cJSON **doc, struct err *e)
-{
-	struct source_report r = { 0 };
-	struct bundle b;
-	struct progress p;
-	enum status st = bundle_read(&b, w->oms, &w->public, e);
-
-	if (st != OK)
-		return st;
-	progress_begin(&p, c, "verify", 0);
-	o->progress = show;
-	o->arg = &p;
-	st = verify_bundle(&r, path, &b, w->oms, o, e);
-	o->arg = NULL;
-	progress_end(&p);
-	if (r.n) {
-		print_source(c, &r, true);
-		*doc = source_json(&r, path);
-		cJSON_AddStringToObject(*doc, "signature", st == OK ? "AUTHENTIC" : "NOT SHOWN");
+	print_damage(&j->c, &r->sealed);
+	if (r->first == OK) {
+		say_intact(j, doc);
+	} else if (r->has_values) {
+		say_values(&j->c, r, values, doc);
+		fprintf(cli_out(&j->c), "%s%s; not looked at: authenticity, derivation from a source\n", r->first == ERR_MISMATCH
+			? "NOT INTACT" : "NO SEAL: whether bytes changed cannot be told", values);
 	}
-	if (st == OK)
-		fprintf(cli_out(c), "AUTHENTIC: %zu files are those that the key you named signed, %s (SHA-256 %s); not "
-			"looked at: %s\n", r.n_of[FILE_OK], w->public.kind, w->public.fingerprint,
-			is_directory(path) ? "sub-directories, digests of the Hub" : "its own seal, derivation, values");
-	source_report_close(&r);
-	bundle_close(&b);
-	return st;
+	return doc;
+}
+
+static cJSON *say_bundle(struct job *j, const char *path)
+{
+	const struct verify_report *r = &j->r;
+	cJSON *doc = NULL;
+
+	if (r->files.n) {
+		print_source(&j->c, &r->files, true);
+		doc = source_json(&r->files, path);
+		cJSON_AddStringToObject(doc, "signature", r->first == OK ? "AUTHENTIC" : "NOT SHOWN");
+	}
+	if (r->first == OK)
+		fprintf(cli_out(&j->c), "AUTHENTIC: %zu files are those that the key you named signed, %s (SHA-256 %s); not "
+			"looked at: %s\n", r->files.n_of[FILE_OK], r->key.kind, r->key.fingerprint,
+			r->directory ? "sub-directories, digests of the Hub" : "its own seal, derivation, values");
+	return doc;
+}
+
+/* Nothing of what a step did not come to. */
+static cJSON *say(struct job *j, const char *path)
+{
+	switch (j->r.kind) {
+	case VERIFY_SOURCE: return say_source(j, path);
+	case VERIFY_SEALED: return say_sealed(j, path);
+	case VERIFY_BUNDLE: return say_bundle(j, path);
+	case VERIFY_NOTHING: break;
+	}
+	return NULL;
 }
 
 int cmd_verify(const struct command *self, int argc, char **argv)
 {
-	struct wish w = { 0 };
+	struct job j = { .wish.step = show_step };
+	struct verify_wish *w = &j.wish;
 	const struct opt opts[] = {
-		{ "digests", 0, OPT_STR, &w.digests, "FILE", "digests in sha256sum form, for a source" },
-		{ "strict", 0, OPT_FLAG, &w.strict, NULL, "list files without a record, and fail on them; or on what is ODD" },
-		{ "key", 0, OPT_STR, &w.key, "PUB.pem", "also check the signature: by this public key" },
-		{ "oms", 0, OPT_STR, &w.oms, "FILE.sig", "with --key: check against an OpenSSF Model Signing bundle" },
-		{ "source", 0, OPT_STR, &w.source, "SOURCE", "also make the file's contents again from this checkpoint" },
-		{ "sample", 0, OPT_U64, &w.sample, "N", "with --source: N matrices only, and no digests of shards" },
-		{ "imatrix", 0, OPT_STR, &w.imatrix, "FILE", "with --source: the importance matrix that was used" },
-		{ "deep", 0, OPT_FLAG, &w.deep, NULL, "also look at every value, expert and token id, key and shape" },
-		{ "header", 0, OPT_FLAG, &w.header, NULL, "of a GGUF: the header alone, not the tensors" },
+		{ "digests", 0, OPT_STR, &w->digests, "FILE", "digests in sha256sum form, for a source" },
+		{ "strict", 0, OPT_FLAG, &w->strict, NULL, "list files without a record, and fail on them; or on what is ODD" },
+		{ "key", 0, OPT_STR, &w->key, "PUB.pem", "also check the signature: by this public key" },
+		{ "oms", 0, OPT_STR, &w->oms, "FILE.sig", "with --key: check against an OpenSSF Model Signing bundle" },
+		{ "source", 0, OPT_SOURCE, &w->source, "SOURCE", "also make the file's contents again from this checkpoint" },
+		{ "sample", 0, OPT_U64, &w->sample, "N", "with --source: N matrices only, and no digests of shards" },
+		{ "imatrix", 0, OPT_STR, &w->imatrix, "FILE", "with --source: the importance matrix that was used" },
+		{ "deep", 0, OPT_FLAG, &w->deep, NULL, "also look at every value, expert and token id, key and shape" },
+		{ "header", 0, OPT_FLAG, &w->header, NULL, "of a GGUF: the header alone, not the tensors" },
 		{ NULL, 0, OPT_FLAG, NULL, NULL, NULL },
 	};
-	struct verify_options o = { 0 };
+	struct verify_options o = { .stop = &stop_signal, .progress = show, .arg = &j, .now = now };
 	struct log notes = { 0 };
 	struct err e = { 0 };
-	struct cli c;
 	cJSON *doc = NULL;
 	char **args;
-	int n, code = cli_parse(&c, self, opts, argc, argv, 1, 1, &args, &n);
+	int n, code = cli_parse(&j.c, self, opts, argc, argv, 1, 1, &args, &n);
 	enum status st;
 
 	if (code >= 0)
 		return code;
 	cli_catch_signals();
-	o.threads = c.threads;
-	o.stop = &stop_signal;
-	o.now = now;
-	st = cli_json_open(&c, &e);
-	if (st == OK)
-		st = check_wish(&w, args[0], &e);
-	if (st == OK && w.key)
-		st = key_open(&w.public, w.key, false, &e);
-	o.header_only = w.header;
-	if (st == OK && w.oms)
-		st = run_bundle(&c, args[0], &w, &o, &doc, &e);
-	else if (st == OK && is_directory(args[0]))
-		st = run_source(&c, args[0], &w, &o, &doc, &notes, &e);
-	else if (st == OK)
-		st = run_sealed(&c, args[0], &w, &o, &doc, &notes, &e);
-	key_close(&w.public);
-	cli_notes(&c, &notes);
+	o.threads = j.c.threads;
+	o.source = cli_source(&j.c, NULL);
+	st = cli_json_open(&j.c, &e);
+	if (st == OK) {
+		st = verify_path(&j.r, args[0], w, &o, &notes, &e);
+		progress_end(&j.progress);
+		doc = say(&j, args[0]);
+		verify_report_close(&j.r);
+	}
+	cli_notes(&j.c, &notes);
 	log_close(&notes);
 	code = st == OK ? 0 : cli_fail(&e);
-	if (doc && cli_json_write(&c, doc, &e) != OK)
+	if (doc && cli_json_write(&j.c, doc, &e) != OK)
 		return cli_fail(&e);
 	return code;
 }

@@ -204,7 +204,7 @@ enum status verify_deep_source(struct deep_report *r, const char *path, const st
 	enum status st;
 
 	*r = (struct deep_report){ 0 };
-	TRY(checkpoint_open(&s.ckpt, path, NULL, notes, e));
+	TRY(checkpoint_open(&s.ckpt, path, o->source, notes, e));
 	TRY(list_stored(&s, e));
 	TRY(read_config(&s, notes, e));
 	if (r->model) {

@@ -415,7 +415,7 @@ enum status verify_derived(struct derived_report *r, const struct gguf *g, const
 	enum status st;
 
 	*r = (struct derived_report){ .lock = PTHREAD_MUTEX_INITIALIZER };
-	TRY(checkpoint_open(&d.ckpt, o->source, NULL, &problems, e));
+	TRY(checkpoint_open(&d.ckpt, o->source, o->run.source, &problems, e));
 	TRY(read_arch(&d, notes, e));
 	TRY(wants_build(&d.wants, &d.arch, d.part, e));
 	TRY(check_metadata(&d, notes, e));

@@ -32,7 +32,7 @@ static void *run(void *p)
 	enum status st = w.buf ? sha256_open(&w.hash, &e)
 				  : err_set(&e, ERR_NOMEM, "no memory for a thread's buffer; give --threads less");
 
-	while (st == OK && !atomic_load(&c->failed) && !(c->o->stop && *c->o->stop)) {
+	while (st == OK && !atomic_load(&c->failed) && !stop_asked(c->o->stop)) {
 		uint64_t i = atomic_fetch_add(&c->next, 1);
 
 		if (i >= c->n)
@@ -119,8 +119,8 @@ enum status verify_parallel(uint64_t n, enum status (*task)(void *arg, uint64_t 
 	if (started == 0)
 		return err_set(e, ERR_NOMEM, "cannot start a thread; give --threads less, or "
 			       "raise the limit of processes (ulimit -u)");
-	if ((c.err.status == OK || c.err.status == ERR_STOPPED) && o->stop && *o->stop)
-		return err_set(e, ERR_STOPPED, "stopped by signal %d; nothing was shown", *o->stop);
+	if ((c.err.status == OK || c.err.status == ERR_STOPPED) && stop_asked(o->stop))
+		return err_stopped(e, o->stop, "; nothing was shown");
 	if (c.err.status != OK)
 		*e = c.err;
 	return c.err.status;

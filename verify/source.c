@@ -211,10 +211,15 @@ enum status verify_source(struct source_report *r, const char *path, const char 
 			  const struct verify_options *o, struct log *notes, struct err *e)
 {
 	struct inventory v = { .r = r, .dir = SOURCE_DIR_NONE, .notes = notes, .stop = o->stop };
+	struct source_options from = { 0 };
 	enum status st;
 
 	*r = (struct source_report){ 0 };
-	TRY(source_dir_open(&v.dir, path, digests_file, e));
+	if (o->source)
+		from = *o->source;
+	from.digests = digests_file;
+	from.need = NEED_ALL;
+	TRY(source_dir_open(&v.dir, path, &from, e));
 	TRY(add_all(&v, false, e));
 	TRY(add_all(&v, true, e));
 	TRY(add_from_index(&v, e));

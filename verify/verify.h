@@ -15,6 +15,7 @@ enum { VERIFY_NAME = 256 };
 struct verify_options {
 	unsigned threads;
 	bool header_only;		/* of a sealed file: leave its chunks and padding alone */
+	const struct source_options *source;	/* for checkpoints; may be NULL */
 	volatile int *stop;
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *arg;

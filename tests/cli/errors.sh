@@ -21,7 +21,7 @@ try() {
 	if [ -z "$wrong" ]; then ok; else bad "ingot $*: $wrong"; cat err >&2; fi
 }
 # edit FILE SED: m is the sample without records, with FILE edited
-edit() { rm -rf m; cp -r src m; sed -i "$2" "m/$1"; }
+edit() { rm -rf m; cp -r src m; LC_ALL=C sed -i "$2" "m/$1"; }
 
 cp -r "$SAMPLE" src; rm -rf src/.cache; mkdir empty
 "$INGOT" convert "$SAMPLE" -o a.gguf --no-mtp -q >/dev/null 2>&1
@@ -141,6 +141,26 @@ config.json~s/"hidden_size": 256/"hidden_size": 512/~missing, mis-shaped or unkn
 model.safetensors.index.json~s/"embed.weight/"embex.weight/~the index and the shards disagree on 2 tensors; download both again
 model.safetensors.index.json~$s/}/]/~m/model.safetensors.index.json: not valid JSON (byte
 model.safetensors.index.json~s,model-00001-of-00003,../x,~which is not the plain name of a .safetensors file
+config.json~s/: 256/: 0256/~a number with a leading zero
+config.json~s/: 256/: 256.x/~a digit is expected after the point
+config.json~s/: 256/: 1ex/~a digit is expected in the exponent
+config.json~s/: 256/ 256/~a colon is expected after a key
+config.json~s/"hidden_size"/hidden_size/~a key in double quotes is expected
+config.json~s/: true/: true,/~m/config.json: not valid JSON (byte
+config.json~s/deepseek_v4/\\uzzzz/~\u needs four hex digits
+config.json~s/deepseek_v4/\\u0000/~\u0000 in a string
+config.json~s/deepseek_v4/\xff/~not valid UTF-8
+config.json~$s/}//~m/config.json: not valid JSON (byte
+config.json~s/"4.57.1"/"4.57/~m/config.json: not valid JSON (byte
+config.json~s/"norm_topk_prob": true/"norm_topk_prob": 3/~norm_topk_prob must be true or false
+config.json~s/"routed_scaling_factor": 1.5/"routed_scaling_factor": "x"/~routed_scaling_factor must be a number from
+config.json~s/"num_hash_layers": 2/"num_hash_layers": 9/~more hash-routed layers than layers
+model-00003-of-00003.safetensors~1s/"BF16"/"bf16"/~m/model-00003-of-00003.safetensors|has to be spelled "BF16"
+model-00003-of-00003.safetensors~1s/"BF16"/"XX16"/~m/model-00003-of-00003.safetensors|tensor |XX16
+model-00003-of-00003.safetensors~1s/"shape"/"shapf"/~m/model-00003-of-00003.safetensors|shape is missing
+model-00003-of-00003.safetensors~1s/"data_offsets":\[\([0-9]*\),\([0-9]*\)\]/"data_offsets":[\2,\1]/~m/model-00003-of-00003.safetensors|before they begin
+tokenizer.json~s/"BPE"/"Unigram"/~a model of type 'Unigram': only BPE is read
+tokenizer.json~s/"Isolated"/"Removed"/~has behavior 'Removed'|not Isolated
 tokenizer.json~1s/{/[/~m/tokenizer.json: not the JSON that belongs here (byte 0): an object is expected
 tokenizer.json~s/"id": 1,/"id": 0,/~have the same id 0
 model-00001-of-00003.safetensors~1s/^......../x&/~m/model-00001-of-00003.safetensors
@@ -153,6 +173,15 @@ cp src/model-00002* m/
 try 3 'm: tokenizer.json is missing; finish the download' convert m -o o.gguf --allow-unverified --dry-run
 rm m/config.json
 try 3 'm: config.json is missing; finish the download' inspect m
+
+d=$(grep -hm1 safetensors "$SRC/samples/digests/v4-tiny.sha256"); printf '%s\n%s\n' "$d" "$d" >twice
+try 3 'twice: names |twice' convert src -o o.gguf --digests twice
+
+# ---- parts ----
+"$INGOT" convert src -o p.gguf --no-mtp --allow-unverified --part 1/2 >/dev/null 2>&1
+try 2 'p.gguf: 1 of 2 parts |--part 2/2' convert src -o p.gguf --no-mtp --allow-unverified --finish
+try 2 'it is being made in 2 parts, not 3; give --part K/2' convert src -o p.gguf --no-mtp --allow-unverified --part 1/3
+try 2 'p.gguf: it is being made in parts; go on with --part and --finish' convert src -o p.gguf --no-mtp --allow-unverified
 
 # ---- sizes, memory, types ----
 try 2 '--target-size 1048576: the smallest file has|writes nothing smaller' convert src -o o.gguf --target-size 1M --allow-unverified

@@ -59,11 +59,17 @@ check 'its output is there' test -s lp.txt
 exits 'a member of an archive' 0 "$INGOT" perplexity elsewhere/a.gguf -f pack.tar.gz:t.txt -c 32 --chunks 1 $R -q
 exits 'quantize' 0 "$INGOT" quantize elsewhere/a.gguf -o q.gguf --recipe q8 $R -q --write-recipe rec.txt
 exits 'a recipe that is a file' 0 "$INGOT" quantize elsewhere/a.gguf -o q2.gguf --recipe rec.txt $R -q
-exits 'compare' 1 "$INGOT" compare elsewhere/a.gguf q.gguf --max-relative-error 0 $R -q
+exits 'compare' 1 "$INGOT" compare elsewhere/a.gguf q.gguf --max-relative-error 0 $R -q --html elsewhere/c.html
+check 'its page is there' test -s elsewhere/c.html
 exits 'calibrate' 0 "$INGOT" calibrate elsewhere/a.gguf -f "$TEXT" -c 32 --chunks 1 -o im.gguf $R -q
 exits 'sign' 0 "$INGOT" sign q.gguf --key "$SRC/tests/golden/sign/p256.pem" --oms elsewhere/q.sig --sums $R
 exits 'verify --key' 0 "$INGOT" verify q.gguf --key "$SRC/tests/golden/sign/p256.pub.pem" $R
 exits 'JSON on a descriptor' 0 sh -c "'$INGOT' inspect q.gguf $R --json /dev/stdout | grep -q '^{\\|\"path\"'"
+if shm=$(mktemp -d -p /dev/shm 2>/dev/null); then
+	exits 'an output in /dev/shm' 0 "$INGOT" quantize elsewhere/a.gguf -o "$shm/q.gguf" --recipe q8 $R -q
+	exits 'verify it there' 0 "$INGOT" verify "$shm/q.gguf" $R
+	rm -r "$shm"
+fi
 exits 'streamed past the page cache' 0 "$INGOT" run elsewhere/a.gguf --raw -p 'And it' -n 2 --max-memory 16M $R
 
 # What was not named is not opened: a snapshot that leads to another place than its blobs.

@@ -28,19 +28,19 @@ static void ask(struct imatrix *m, struct str name, uint64_t n, uint64_t cols)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	struct imatrix *m;
+	struct file f;
 	char path[64];
 	struct err e;
-	int fd = memfd_create("input", MFD_CLOEXEC);
 
-	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-	if (fd >= 0 && write(fd, data, n) == (ssize_t)n && imatrix_open(&m, path, &e) == OK) {
+	fuzz_file(&f, data, n);
+	snprintf(path, sizeof path, "/proc/self/fd/%d", f.fd);
+	if (imatrix_open(&m, path, &e) == OK) {
 		for (size_t i = 0; i < imatrix_info(m).n_tensors; i++)
 			for (uint64_t k = 1; k <= 4; k++)
 				for (uint64_t cols = 1; cols <= 8; cols++)
 					ask(m, imatrix_name(m, i), k, cols);
 		imatrix_close(m);
 	}
-	if (fd >= 0)
-		close(fd);
+	file_close(&f);
 	return 0;
 }

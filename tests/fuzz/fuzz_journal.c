@@ -16,6 +16,8 @@ static struct vocab vocab;
 static struct recipe recipe;
 static struct output outputs[PLAN_OUTPUTS];
 static struct log notes;
+static struct journal *fresh;	/* knows its plan, has read nothing */
+static int forged_fd;
 
 static void clean(void)
 {
@@ -47,6 +49,7 @@ static bool prepare(struct plan *p, struct err *e)
 	atexit(clean);
 	snprintf(base, sizeof base, "%s/out", dir);
 	snprintf(forged, sizeof forged, "%s.journal", base);
+	forged_fd = fuzz_create(dir, "out.journal");
 	for (size_t i = 0; ok && i < p->n_outputs; i++) {
 		outputs[i] = OUTPUT_NONE;
 		outputs[i].kept = true;
@@ -54,7 +57,7 @@ static bool prepare(struct plan *p, struct err *e)
 		outputs[i].fd = memfd_create("output", MFD_CLOEXEC);
 		ok = outputs[i].fd >= 0 && ftruncate(outputs[i].fd, (off_t)p->out[i].file_size) == 0;
 	}
-	return ok;
+	return ok && journal_new(&fresh, base, p, NULL, 0, e) == OK;
 }
 
 /* kind u8, length u8, payload ... as records with their checksums. */
@@ -76,13 +79,13 @@ static size_t records(const uint8_t *in, size_t n, uint8_t *out, size_t cap)
 	return at;
 }
 
-static void write_journal(const uint8_t *sha256, const uint8_t *data, size_t n)
+static void write_journal(const uint8_t *data, size_t n)
 {
 	static uint8_t text[1 << 20];
-	FILE *f = fopen(forged, "wb");
+	static size_t had;
 
 	memcpy(text, JOURNAL_MAGIC, 8);
-	memcpy(text + 8, sha256, SHA256_BYTES);
+	memcpy(text + 8, fresh->plan_sha256, SHA256_BYTES);
 	store_le(text + 40, 4, journal_crc(text, 40));
 	if (n > sizeof text - JOURNAL_HEAD)
 		n = sizeof text - JOURNAL_HEAD;
@@ -90,36 +93,34 @@ static void write_journal(const uint8_t *sha256, const uint8_t *data, size_t n)
 		n = records(data + 1, n - 1, text + JOURNAL_HEAD, sizeof text - JOURNAL_HEAD);
 	else
 		memcpy(text + JOURNAL_HEAD, data, n);
-	if (!f || fwrite(text, 1, JOURNAL_HEAD + n, f) != JOURNAL_HEAD + n || fclose(f) != 0)
-		abort();
+	fuzz_write(forged_fd, &had, text, JOURNAL_HEAD + n);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	static struct plan p;
-	static bool ready;
 	static char *paths[PLAN_OUTPUTS] = { base, base };
 	uint8_t sha256[4096];
-	struct journal *j = NULL;
+	struct journal j;
 	struct claims claims = { 0 };
 	const struct pipeline_options run = { .threads = 1 };
 	struct aux *aux = NULL;
 	struct err e = { 0 };
 
-	if (!ready && !prepare(&p, &e)) {
+	if (!fresh && !prepare(&p, &e)) {
 		fprintf(stderr, "%s: run this in the root of the repository\n", e.msg);
 		abort();
 	}
-	ready = true;
-	if (aux_open(&aux, &p, &e) != OK || journal_new(&j, base, &p, aux, 0, &e) != OK)
+	if (aux_open(&aux, &p, &e) != OK)
 		abort();
-	write_journal(j->plan_sha256, data, n);
-	if (journal_find_sealed(j, &p, paths, &claims, &e) == OK &&
-	    journal_resume(j, &p, outputs, sha256, &run, &claims, &notes, &e) == OK &&
+	j = *fresh;
+	j.aux = aux;
+	write_journal(data, n);
+	if (journal_find_sealed(&j, &p, paths, &claims, &e) == OK &&
+	    journal_resume(&j, &p, outputs, sha256, &run, &claims, &notes, &e) == OK &&
 	    (claims.n_shards > ckpt.n_shards || claims.n_chunks > p.out[0].n_chunks + p.out[1].n_chunks))
 		abort();
 	claims_close(&claims);
-	journal_close(j, false);
 	aux_close(aux);
 	log_close(&notes);
 	return 0;
