@@ -179,14 +179,14 @@ install-dev: $(BUILD)/libingot.a
 	install -m 644 $(BUILD)/libingot.a $(DESTDIR)$(LIBDIR)/
 	ln -sf libingot.so.$(ABI) $(DESTDIR)$(LIBDIR)/libingot.so
 	install -m 644 library/ingot.h $(DESTDIR)$(PREFIX)/include/
-	umask 022; sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(LDLIBS)|' library/ingot.pc.in \
-		>$(DESTDIR)$(LIBDIR)/pkgconfig/ingot.pc
+	umask 022; sed 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(LDLIBS)|' \
+		library/ingot.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/ingot.pc
 
 deb: all                    ## Debian packages of program and library, in $(BUILD)/deb
 	@MAKE='$(MAKE)' CC='$(CC)' BUILD='$(BUILD)' VERSION='$(VERSION)' ABI='$(ABI)' packaging/deb.sh
 
-reproducible: deb           ## builds it all again elsewhere and compares the bytes
-	@MAKE='$(MAKE)' CC='$(CC)' BUILD='$(BUILD)' tests/reproducible.sh
+reproducible: deb           ## builds it all again elsewhere and compares the bytes; QUICK=1: not the inner loops
+	@MAKE='$(MAKE)' CC='$(CC)' BUILD='$(BUILD)' QUICK='$(QUICK)' tests/reproducible.sh
 
 uninstall:                  ## remove what install put
 	rm -f $(DESTDIR)$(PREFIX)/bin/ingot $(SHARE)/man/man1/ingot.1 $(SHARE)/man/man1/ingot-*.1 \

@@ -154,7 +154,8 @@ void cmd_html_checkpoint(struct html *h, const char *role, const char *path, con
 
 	for (size_t i = 0; i < c->n_shards; i++)
 		bytes += c->files[i].file.id.size;
-	begin_table(h, role, path, c->dir.is_cache ? "checkpoint, in the Hub's cache" : "checkpoint");
+	begin_table(h, role, path, c->dir.is_cache ? "checkpoint, in the Hub's cache" :
+		    c->dir.members ? "checkpoint, in an archive" : "checkpoint");
 	html_row(h, "Shards");
 	html_put(h, "%zu", c->n_shards);
 	html_row_end(h);
