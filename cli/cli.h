@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "cli/progress.h"
 #include "format/format.h"
 
 /* Options that every command takes. */
@@ -59,6 +60,7 @@ int cli_confine(const struct cli *c, const struct command *cmd, const struct opt
 		char **args, int n_args);
 /* "ingot: MESSAGE" (escaped) on standard error; returns the exit code of e. */
 int cli_fail(const struct err *e);
+extern const char *cli_command;	/* the one that runs, once cli_parse has begun; for messages */
 /* Each line of l as "ingot: LINE" (escaped) on standard error, unless quiet. */
 void cli_notes(const struct cli *c, const struct log *l);
 /* Escaped copy of s in a static ring of buffers, for printf. */
@@ -74,11 +76,23 @@ enum status cli_json_open(struct cli *c, struct err *e) MUST_USE;
 enum status cli_json_write(struct cli *c, struct cJSON *doc, struct err *e) MUST_USE;
 FILE *cli_out(const struct cli *c);	/* standard output, or /dev/null under --json - */
 
-/* Progress on standard error: a line that repaints on a terminal, one every 10 s elsewhere. */
-struct progress { struct cli *cli; const char *verb; uint64_t total; double started, shown; bool active, terminal; };
+/* Progress on standard error: one line that is drawn over on a terminal, one every 10 s elsewhere (or every
+ * INGOT_PROGRESS_EVERY seconds). total may change between updates, and done fall: then something else is counted from
+ * there on. What the first update finds done counts for the share, not for the rate. */
+struct progress {
+	const char *verb;
+	uint64_t total;
+	uint64_t stretch, done;		/* the rest belongs to progress.c */
+	bool active, terminal;
+	double every, shown;
+	struct rate rate;
+};
 void progress_begin(struct progress *p, struct cli *c, const char *verb, uint64_t total_bytes);
 /* Callable from one thread at a time; what is the current tensor or file (may be NULL). */
 void progress_update(struct progress *p, uint64_t done, const char *what);
+/* Whether lines of the result appear where the line is drawn: then each needs its newline. */
+bool progress_shares_terminal(const struct progress *p);
+void progress_clear(void);	/* the line, until the next update; async-signal-safe */
 void progress_end(struct progress *p);
 
 /* ---- source.c: what a command opens -------------------------------------------------------*/

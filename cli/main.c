@@ -54,14 +54,20 @@ const struct command commands[] = {
 
 volatile int stop_signal;
 
+/* The first asks for an orderly end, the second ends the program there; its line on the terminal goes in any case. */
 static void on_signal(int n)
 {
+	if (stop_signal) {
+		progress_clear();
+		signal(n, SIG_DFL);
+		raise(n);	/* delivered when this handler returns */
+	}
 	stop_signal = n;
 }
 
 void cli_catch_signals(void)
 {
-	struct sigaction a = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND };
+	struct sigaction a = { .sa_handler = on_signal };
 
 	sigaction(SIGINT, &a, NULL);
 	sigaction(SIGTERM, &a, NULL);

@@ -164,6 +164,7 @@ int cli_parse(struct cli *c, const struct command *cmd, const struct opt *opts, 
 	int n = 0, code;
 	bool only_args = false;
 
+	cli_command = cmd->name;
 	common_options(common, &v);
 	for (int i = 0; i < argc; i++) {
 		if (only_args || argv[i][0] != '-' || !argv[i][1]) {

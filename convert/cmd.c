@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "cli/cli.h"
@@ -190,6 +191,8 @@ static enum status run(struct cli *c, struct convert_options *o, const char *ver
 	o->run.arg = &p;
 	st = work(&r, o, &problems, &notes, e);
 	progress_end(&p);
+	if (st == ERR_STOPPED && !r.kept)
+		err_add(e, "; nothing was kept, run the same command again");
 	cli_notes(c, &notes);
 	cli_notes(c, &problems);
 	if (st == OK && o->dry_run)
@@ -341,6 +344,7 @@ int cmd_quantize(const struct command *self, int argc, char **argv)
 	};
 	struct cli c;
 	struct err e;
+	struct stat s;
 	char **args;
 	int n, code = cli_parse(&c, self, opts, argc, argv, 1, 1, &args, &n);
 
@@ -351,6 +355,10 @@ int cmd_quantize(const struct command *self, int argc, char **argv)
 	if (!q.recipe && !q.type_file && q.types.n == 0 && !q.o.target_size) {
 		err_set(&e, ERR_USAGE, "quantize: to which type? give --recipe NAME, --target-size SIZE or --tensor-type "
 			"REGEX=TYPE (`--tensor-type .=Q6_K` is all matrices); `ingot help quantize` lists the options");
+		return cli_fail(&e);
+	}
+	if (stat(args[0], &s) == 0 && S_ISDIR(s.st_mode)) {
+		err_set(&e, ERR_USAGE, "%s: is a directory; `ingot convert` makes a GGUF of a checkpoint", args[0]);
 		return cli_fail(&e);
 	}
 	q.o.source = args[0];

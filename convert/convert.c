@@ -115,10 +115,13 @@ static enum status name_outputs(struct convert_result *r, const char *out, struc
 {
 	const char *slash = strrchr(out, '/'), *name = slash ? slash + 1 : out;
 	size_t n = strlen(out) + 5;
+	struct stat s;
 	char *mtp;
 
 	if (!*name)
 		return err_set(e, ERR_USAGE, "%s: names a directory; give a file name", out);
+	if (stat(out, &s) == 0 && S_ISDIR(s.st_mode))
+		return err_set(e, ERR_USAGE, "%s: is a directory; give a file name", out);
 	r->base = out;
 	mtp = mem_new(n, 1, "a path", e);
 	r->paths = mtp ? mem_new(r->plan.n_outputs, sizeof *r->paths, "paths", e) : NULL;
@@ -413,14 +416,15 @@ static bool may_resume(const struct convert_result *r, enum status st)
 }
 
 /* A part leaves its bytes and its journal in every case: others write to the same file. */
-static void close_part(struct convert_result *r, struct work *w, enum status st, struct log *notes)
+static void close_part(struct convert_result *r, struct work *w, enum status st, struct log *notes, struct err *e)
 {
 	struct err ignored;
 
 	if (st != OK && journal_started(w->journal) && journal_flush(w->journal, &r->plan, w->out, &ignored) != OK)
 		log_add(notes, "%s", ignored.msg);
-	if (st != OK && journal_started(w->journal))
-		log_add(notes, "%s: what is done is kept; run the same command again to go on", r->base);
+	r->kept = st != OK && journal_started(w->journal);
+	if (r->kept)
+		err_add(e, "; %s: what is done is kept, run the same command again to go on", r->base);
 	journal_close(w->journal, true);
 	for (size_t i = 0; i < r->plan.n_outputs; i++)
 		output_leave(&w->out[i]);
@@ -437,7 +441,7 @@ static void leave_parts(struct convert_result *r, struct work *w)
 			output_leave(&w->out[i]);
 }
 
-static void close_work(struct convert_result *r, struct work *w, enum status st, struct log *notes)
+static void close_work(struct convert_result *r, struct work *w, enum status st, struct log *notes, struct err *e)
 {
 	struct err ignored;
 	bool keep = journal_started(w->journal) && may_resume(r, st);
@@ -450,8 +454,9 @@ static void close_work(struct convert_result *r, struct work *w, enum status st,
 			output_leave(&w->out[i]);
 		else
 			output_abandon(&w->out[i]);
+	r->kept = keep;
 	if (keep)
-		log_add(notes, "%s: what is done is kept; run the same command with --resume to go on", r->base);
+		err_add(e, "; %s: what is done is kept, run the same command with --resume to go on", r->base);
 	journal_close(w->journal, keep);
 	claims_close(&w->claims);
 	aux_close(w->aux);
@@ -480,9 +485,9 @@ out:
 	if (o->finish && st != OK && !journal_started(w.journal))
 		leave_parts(r, &w);
 	if (o->part)
-		close_part(r, &w, st, notes);
+		close_part(r, &w, st, notes, e);
 	else
-		close_work(r, &w, st, notes);
+		close_work(r, &w, st, notes, e);
 	lock_drop(&w.set);
 	free(w.out);
 	for (size_t i = 0; i < n && o->sums && st == OK && !o->part; i++)
@@ -512,7 +517,8 @@ static struct plan_options first_options(const struct convert_options *o)
 static struct measure_options measure_options_of(const struct convert_options *o)
 {
 	return (struct measure_options){ .effort = o->effort, .importance = o->importance,
-					 .threads = o->run.threads, .stop = o->run.stop };
+					 .threads = o->run.threads, .stop = o->run.stop,
+					 .progress = o->run.progress, .arg = o->run.arg };
 }
 
 static enum status fit_target(struct convert_result *r, const struct convert_options *o, struct log *notes,

@@ -291,6 +291,7 @@ struct convert_result {
 	uint8_t *sha256;		/* owned; 32 bytes a source file, valid after the run */
 	const char *base;		/* borrowed: options.out, by which journals and locks are called */
 	char **paths;			/* owned; one an output */
+	bool kept;			/* a run that failed left something to go on with */
 	uint64_t memory;
 	unsigned workers;
 	struct target target;		/* where a size was asked for */

@@ -44,11 +44,13 @@ struct sampler {
 	const struct measure_job *jobs;
 	size_t n_jobs;
 	_Atomic size_t next;
+	uint64_t total;			/* bytes of values to try */
+	atomic_ullong done;
 };
 struct hand {				/* a thread's */
 	struct sampler *s;
 	pthread_t thread;
-	bool started;
+	bool started, shows;		/* progress */
 	float x[MEASURE_RUN], y[MEASURE_RUN];
 	uint8_t weight[8 * MEASURE_RUN], scale[4 * (MEASURE_RUN + 1)], blocks[4 * MEASURE_RUN];
 	float *importance;		/* owned: of a matrix's columns */
@@ -167,17 +169,26 @@ static enum status do_job(struct hand *h, const struct measure_job *j)
 	return st;
 }
 
+static uint64_t job_bytes(const struct sampler *s, size_t i)
+{
+	return extent_of(s->p, s->jobs[i].tensor).picked * MEASURE_RUN * sizeof(float);
+}
+
 static void *work(void *arg)
 {
 	struct hand *h = arg;
 	struct sampler *s = h->s;
 	size_t i;
 
-	while ((i = atomic_fetch_add(&s->next, 1)) < s->n_jobs && !stop_asked(s->o->stop))
+	while ((i = atomic_fetch_add(&s->next, 1)) < s->n_jobs && !stop_asked(s->o->stop)) {
+		if (h->shows)
+			s->o->progress(s->o->arg, atomic_load(&s->done), s->total, s->jobs[i].tensor->want.name);
 		if (do_job(h, &s->jobs[i]) != OK) {
 			h->failed = i;
 			break;
 		}
+		atomic_fetch_add(&s->done, job_bytes(s, i));
+	}
 	return NULL;
 }
 
@@ -190,6 +201,9 @@ enum status measure_run(const struct plan *p, const struct measure_job *jobs, si
 
 	if (!hands)
 		return e->status;
+	for (size_t i = 0; i < n; i++)
+		s.total += job_bytes(&s, i);
+	hands[0].shows = o->progress != NULL;
 	for (size_t i = 0; i < n_threads; i++) {
 		hands[i].s = &s;
 		hands[i].failed = SIZE_MAX;

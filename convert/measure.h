@@ -31,6 +31,9 @@ struct measure_options {
 	const struct importance *importance;	/* NULL: columns count alike */
 	unsigned threads;
 	volatile int *stop;
+	/* NULL or called from the calling thread; bytes of values tried, as float32 */
+	void (*progress)(void *arg, uint64_t done, uint64_t total, const char *tensor);
+	void *arg;
 };
 /* ERR_FORMAT with the place of a value that is not finite. */
 enum status measure_run(const struct plan *p, const struct measure_job *jobs, size_t n,

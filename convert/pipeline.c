@@ -341,6 +341,8 @@ enum status pipeline_run(struct plan *p, const struct run_state *r, const struct
 		st = e->status;
 		goto out;
 	}
+	if (o->progress)	/* what an earlier run did, before anything of this one counts */
+		o->progress(o->arg, atomic_load(&q.bytes_done), q.bytes_all, NULL);
 	q.n_running = q.n_workers;
 	for (; started < q.n_workers; started++)
 		if (pthread_create(&threads[started], NULL, worker, &q) != 0)

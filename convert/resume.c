@@ -236,7 +236,7 @@ static void show(struct checking *k, const struct plan_output *out, uint64_t i)
 
 	bytes += atomic_fetch_add(&k->bytes, bytes);
 	if (k->run->progress && pthread_equal(pthread_self(), k->caller))
-		k->run->progress(k->run->arg, bytes, k->c->bytes, "what is there is read back");
+		k->run->progress(k->run->arg, bytes, k->c->bytes, "reading back");
 }
 
 static bool is_stopped(const struct checking *k)

@@ -312,8 +312,9 @@ enum status arch_from_gguf(struct arch *a, const struct gguf *g, const char *pat
 	*a = (struct arch){ 0 };
 	gguf_str(g, "general.architecture", &name);
 	if (!str_is(name, "deepseek4"))
-		return err_set(e, ERR_UNSUPPORTED, "%s: architecture '%s' is not supported; only deepseek4 is",
-			       path, escape_text(shown, sizeof shown, name.p ? name.p : "", name.n));
+		return err_set(e, ERR_UNSUPPORTED, "%s: architecture '%s' is not supported; only deepseek4 is "
+			       "(`ingot quantize` and `compare` take any)", path,
+			       escape_text(shown, sizeof shown, name.p ? name.p : "", name.n));
 	if (!gguf_u64(g, "deepseek4.block_count", &blocks) || blocks >= ARCH_MAX_LAYERS)
 		return missing_key(e, path, "deepseek4.block_count");
 	gguf_u64(g, "deepseek4.nextn_predict_layers", &nextn);

@@ -47,10 +47,15 @@ struct err {
 
 /* Sets e and returns s, so that a failing check is one line: return err_set(e, ERR_FORMAT, ...). */
 enum status err_set(struct err *e, enum status s, const char *fmt, ...) PRINTF(3, 4);
-/* The same with ": strerror(errno)" appended; s is usually ERR_IO. */
+/* ERR_IO, with ": strerror(errno)" appended and what helps against that: fmt has no next step of its own. */
 enum status err_errno(struct err *e, const char *fmt, ...) PRINTF(2, 3);
 /* Puts "context: " before the message already in e. Returns e->status. */
 enum status err_wrap(struct err *e, const char *fmt, ...) PRINTF(2, 3);
+/* Appends to the message already in e: the next step, where only a caller knows it. Returns e->status. */
+enum status err_add(struct err *e, const char *fmt, ...) PRINTF(2, 3);
+/* Gives e the next step of its status where the message has none (no "; "): for whoever shows it, last of all. What
+ * is wrong with a command line only its reader knows. */
+void err_finish(struct err *e);
 /* A number that ends long work once it is not 0: a signal's, or less than 0 where the caller changed his mind. It may be
  * set from any thread or handler; NULL: nothing will. */
 static inline bool stop_asked(const volatile int *stop)
@@ -288,6 +293,11 @@ char *digest_text(const struct digest *d, char buf[65]);
  * also receives the SHA-256 when kind is DIGEST_GIT_BLOB, from the same read. */
 enum status digest_file(const struct file *f, enum digest_kind kind, struct digest *d,
 			uint8_t sha256[SHA256_BYTES], struct err *e) MUST_USE;
+/* The same of a file that may be long: bytes are added to *done (atomically) as they are read, and it ends with
+ * ERR_STOPPED soon after *stop is not 0. Either may be NULL. */
+struct digest_watch { uint64_t *done; volatile int *stop; };
+enum status digest_watched(const struct file *f, enum digest_kind kind, struct digest *d, uint8_t sha256[SHA256_BYTES],
+			   const struct digest_watch *w, struct err *e) MUST_USE;
 
 /* ---- sums.c: small files beside an output --------------------------------------------------*/
 

@@ -190,7 +190,7 @@ char *digest_text(const struct digest *d, char buf[65])
 
 /* Every byte of f into a and, unless it is NULL, b. */
 static enum status hash_bytes(const struct file *f, struct hasher *a, struct hasher *b,
-			      struct err *e)
+			      const struct digest_watch *w, struct err *e)
 {
 	size_t cap = (size_t)u64_min(READ_BYTES, f->id.size);
 	uint8_t *buf = mem_new(cap, 1, "reading a file to hash", e);
@@ -205,6 +205,10 @@ static enum status hash_bytes(const struct file *f, struct hasher *a, struct has
 		if (b)
 			hasher_add(b, buf, n);
 		off += n;
+		if (w->done)
+			__atomic_fetch_add(w->done, n, __ATOMIC_RELAXED);
+		if (stop_asked(w->stop))
+			st = err_set(e, ERR_STOPPED, "%s: stopped", f->path);
 	}
 	free(buf);
 	return st;
@@ -212,6 +216,12 @@ static enum status hash_bytes(const struct file *f, struct hasher *a, struct has
 
 enum status digest_file(const struct file *f, enum digest_kind kind, struct digest *d,
 			uint8_t sha256[SHA256_BYTES], struct err *e)
+{
+	return digest_watched(f, kind, d, sha256, &(struct digest_watch){ 0 }, e);
+}
+
+enum status digest_watched(const struct file *f, enum digest_kind kind, struct digest *d, uint8_t sha256[SHA256_BYTES],
+			   const struct digest_watch *w, struct err *e)
 {
 	struct hasher sha2 = { 0 }, sha1 = { 0 };
 	bool git = kind == DIGEST_GIT_BLOB, two = !git || sha256;
@@ -232,7 +242,7 @@ enum status digest_file(const struct file *f, enum digest_kind kind, struct dige
 		hasher_start(&sha1);
 		hasher_add(&sha1, head, (size_t)n + 1);
 	}
-	TRY(hash_bytes(f, git ? &sha1 : &sha2, git && two ? &sha2 : NULL, e));
+	TRY(hash_bytes(f, git ? &sha1 : &sha2, git && two ? &sha2 : NULL, w, e));
 	if ((two && !hasher_end(&sha2, whole, SHA256_BYTES)) ||
 	    (git && !hasher_end(&sha1, d->bytes, SHA1_BYTES))) {
 		st = err_set(e, ERR_IO, "%s: OpenSSL failed to compute the digest", f->path);

@@ -21,6 +21,26 @@ enum status err_set(struct err *e, enum status s, const char *fmt, ...)
 	return s;
 }
 
+/* What a person does about it; "" where that depends. */
+static const char *remedy(int code)
+{
+	switch (code) {
+	case ENOENT: case ENOTDIR: return "; look at the path";
+	case EACCES: case EPERM: return "; look at the permissions of the file and its directory";
+	case ENOSPC: case EDQUOT: return "; free space or choose another place";
+	case EROFS: return "; choose another place";
+	case EFBIG: return "; neither this file system nor `ulimit -f` may be smaller than the file";
+	case EMFILE: case ENFILE: return "; raise the limit of open files (ulimit -n)";
+	case EIO: return "; the disk or the network behind it fails: look at the kernel's log, and copy the file from elsewhere";
+	case ESTALE: return "; the file server lost it: run again";
+	case ENOMEM: case EAGAIN: return "; free memory, or use fewer threads";
+	case ELOOP: return "; remove the link that leads in a circle";
+	case ENAMETOOLONG: return "; give a shorter name";
+	case EISDIR: return "; name a file in it";
+	default: return "";
+	}
+}
+
 enum status err_errno(struct err *e, const char *fmt, ...)
 {
 	int code = errno;
@@ -31,7 +51,7 @@ enum status err_errno(struct err *e, const char *fmt, ...)
 	vsnprintf(e->msg, sizeof e->msg, fmt, ap);
 	va_end(ap);
 	n = strlen(e->msg);
-	snprintf(e->msg + n, sizeof e->msg - n, ": %s", strerror(code));
+	snprintf(e->msg + n, sizeof e->msg - n, ": %s%s", strerror(code), remedy(code));
 	e->status = ERR_IO;
 	return ERR_IO;
 }
@@ -49,6 +69,34 @@ enum status err_wrap(struct err *e, const char *fmt, ...)
 	n = strlen(e->msg);
 	snprintf(e->msg + n, sizeof e->msg - n, ": %s", inner);
 	return e->status;
+}
+
+enum status err_add(struct err *e, const char *fmt, ...)
+{
+	size_t n = strlen(e->msg);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(e->msg + n, sizeof e->msg - n, fmt, ap);
+	va_end(ap);
+	return e->status;
+}
+
+void err_finish(struct err *e)
+{
+	static const char *const next[] = {
+		[ERR_MISMATCH] = "; compare it with where it came from, and copy or download it again",
+		[ERR_FORMAT] = "; it is damaged or not what was meant: download or make it again",
+		[ERR_UNSUPPORTED] = "; this version does not take it: choose another file or option",
+		[ERR_IO] = "; see to that and run again",
+		[ERR_NOMEM] = "; free memory, or give --max-memory or the context less",
+		[ERR_NO_DIGEST] = "; give the digest, seal or key that it should have",
+		[ERR_BUSY] = "; wait for it and run again",
+		[ERR_STOPPED] = "; run it again from the start",
+	};
+
+	if (e->status > OK && e->status < sizeof next / sizeof *next && next[e->status] && !strstr(e->msg, "; "))
+		err_add(e, "%s", next[e->status]);
 }
 
 enum status err_stopped(struct err *e, const volatile int *stop, const char *then)

@@ -41,14 +41,14 @@ enum status file_open(struct file *f, int dirfd, const char *name, bool follow, 
 			? err_set(e, ERR_FORMAT, "%s: is a symbolic link: links are only followed inside "
 				  "the Hub's cache; copy the file itself here", path)
 			: errno == ENXIO	/* of a socket: it cannot even be opened */
-			? err_set(e, ERR_FORMAT, "%s: not a regular file", path)
+			? err_set(e, ERR_FORMAT, "%s: not a regular file; name the file itself", path)
 			: err_errno(e, "%s: cannot open", path);
 		file_close(f);
 		return st;
 	}
 	if (fstat(f->fd, &s) != 0 || !S_ISREG(s.st_mode)) {
 		file_close(f);
-		return err_set(e, ERR_FORMAT, "%s: not a regular file", path);
+		return err_set(e, ERR_FORMAT, "%s: not a regular file; name the file itself", path);
 	}
 	f->id = f->held = id_of(&s);
 	return OK;

@@ -89,7 +89,7 @@ static enum status digest_line_parse(struct digest_list *l, size_t *cap, char *l
 	d = &l->lines[l->n];
 	if (!digest_parse(&d->digest, (struct str){ line, hex }) || line[hex] != ' ' ||
 	    (line[hex + 1] != ' ' && line[hex + 1] != '*') || !name_is_plain(line + hex + 2))
-		return err_set(e, ERR_FORMAT, "%s: line %zu is not \"SHA256  NAME\" with a plain file name: "
+		return err_set(e, ERR_FORMAT, "%s: line %zu is not \"SHA256  NAME\" with a plain file name; "
 			       "write the list with sha256sum, in the directory of the files", path, number);
 	if (!(d->name = mem_strdup(line + hex + 2, e)))
 		return e->status;

@@ -48,8 +48,7 @@ static enum status reserve(struct output *o, struct err *e)
 			if (TEMP_FAILURE_RETRY(ftruncate(o->fd, (off_t)o->size)) == 0)
 				return OK;
 		}
-		return err_errno(e, "%s: cannot reserve %llu bytes on the disk; free space or choose "
-				 "another place", o->path, (unsigned long long)o->size);
+		return err_errno(e, "%s: cannot reserve %llu bytes on the disk", o->path, (unsigned long long)o->size);
 	}
 	return OK;
 }
@@ -220,7 +219,10 @@ out:
 
 enum status output_sync(const struct output *o, struct err *e)
 {
-	return fdatasync(o->fd) == 0 ? OK : err_errno(e, "%s: cannot flush to the disk; run again with --resume", o->partial);
+	if (fdatasync(o->fd) == 0)
+		return OK;
+	err_errno(e, "%s: cannot flush to the disk", o->partial);
+	return err_add(e, "; run again with --resume");
 }
 
 enum status output_commit(struct output *o, struct err *e)
@@ -233,7 +235,10 @@ enum status output_commit(struct output *o, struct err *e)
 	}
 	o->direct_fd = -1;
 	if (fsync(o->fd) != 0)
-		return err_errno(e, "%s: cannot flush to the disk; run again from the start", o->partial);
+		{
+		err_errno(e, "%s: cannot flush to the disk", o->partial);
+		return err_add(e, "; run again from the start");
+	}
 	if (close(o->fd) != 0) {
 		o->fd = -1;
 		return err_errno(e, "%s: cannot close", o->partial);

@@ -54,8 +54,7 @@ static enum status failed(const struct scratch *s, const char *what, struct err 
 {
 	if (errno == 0)
 		errno = EIO;
-	return err_errno(e, "%s: cannot %s the scratch file there; free space, or choose another place for the "
-			 "output", s->dir, what);
+	return err_errno(e, "%s: cannot %s the scratch file there", s->dir, what);
 }
 
 enum status scratch_read(const struct scratch *s, void *buf, size_t n, uint64_t off, struct err *e)

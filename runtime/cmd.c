@@ -75,6 +75,8 @@ static void show_chunk(void *ctx, uint64_t number, double estimate)
 	struct task *t = ctx;
 
 	fprintf(cli_out(&t->c), "[%llu]%.4f,", (unsigned long long)number, estimate);
+	if (progress_shares_terminal(&t->progress))
+		fputc('\n', cli_out(&t->c));
 	fflush(cli_out(&t->c));
 }
 
@@ -535,8 +537,8 @@ static enum status run(struct task *t, struct err *e)
 	TRY(cli_json_write(&t->c, result_json(t), e));
 	TRY(write_page(t, e));
 	if (t->ref_path && !within_gates(t))
-		st = err_set(e, ERR_MISMATCH, "%s: outside the gates, against %s: %s", t->model_path, t->ref_path,
-			     gate_text(t, true, buf));
+		st = err_set(e, ERR_MISMATCH, "%s: outside the gates, against %s: %s; choose finer types, or allow more",
+			     t->model_path, t->ref_path, gate_text(t, true, buf));
 out:
 	cli_notes(&t->c, &t->notes);
 	log_close(&t->notes);

@@ -237,6 +237,8 @@ static void show_chunk(void *ctx, uint64_t number, double estimate)
 	struct task *t = ctx;
 
 	fprintf(cli_out(&t->c), "[%llu]%.4f,", (unsigned long long)number, estimate);
+	if (progress_shares_terminal(&t->progress))
+		fputc('\n', cli_out(&t->c));
 	fflush(cli_out(&t->c));
 }
 

@@ -224,7 +224,8 @@ static enum status judge(const struct comparison *c, double most, struct err *e)
 	double found = 0;
 
 	if (c->n_only_a + c->n_only_b + c->n_other_shape)
-		return err_set(e, ERR_MISMATCH, "%s: %zu tensors are not in %s, which has %zu others; %zu differ in shape",
+		return err_set(e, ERR_MISMATCH, "%s: %zu tensors are not in %s, which has %zu others; %zu differ in "
+			       "shape; each is listed above",
 			       c->a.path, c->n_only_a, c->b.path, c->n_only_b, c->n_other_shape);
 	for (size_t i = 0; i < c->n_pairs && most >= 0; i++) {
 		double r = pair_relative(&c->pairs[i]);
@@ -236,7 +237,8 @@ static enum status judge(const struct comparison *c, double most, struct err *e)
 	}
 	if (!worst)
 		return OK;
-	return err_set(e, ERR_MISMATCH, "%s: relative error %g, more than --max-relative-error %g (tensor %.*s)",
+	return err_set(e, ERR_MISMATCH, "%s: relative error %g, more than --max-relative-error %g (tensor %.*s); give "
+		       "it a finer type, or allow more",
 		       c->b.path, found, most, (int)worst->a->name.n, worst->a->name.p);
 }
 

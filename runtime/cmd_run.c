@@ -27,7 +27,8 @@ struct task {
 	struct sampler sampler;
 	struct session session;
 	struct textout out;
-	struct progress progress;
+	struct progress progress;	/* of the prompt: weights pass once a batch */
+	uint64_t passed, batch_bytes;	/* by whole batches, by one */
 	enum chat_think mode;
 	enum chat_release release;
 	const char *why;		/* of the release; NULL: not a chat */
@@ -239,7 +240,14 @@ static void print_head(const struct task *t, unsigned n_threads)
 
 static bool go_on(void *ctx)
 {
-	(void)ctx;
+	struct task *t = ctx;
+	const struct forward *f = &t->session.f;
+	char what[40];
+
+	if (t->progress.active) {
+		snprintf(what, sizeof what, "layer %u of %u", f->layer + 1, f->arch->n_layer);
+		progress_update(&t->progress, t->passed + t->batch_bytes / f->arch->n_layer * f->layer, what);
+	}
 	return stop_signal == 0;
 }
 
@@ -293,7 +301,7 @@ out:
 
 static enum status prefill(struct task *t, struct err *e)
 {
-	uint64_t bytes = model_tensor_bytes(&t->m), n_batches = u64_div_up(t->n_prompt, t->n_batch);
+	uint64_t bytes = t->batch_bytes = model_tensor_bytes(&t->m), n_batches = u64_div_up(t->n_prompt, t->n_batch);
 	double start = clock_seconds();
 	enum status st = OK;
 
@@ -303,7 +311,7 @@ static enum status prefill(struct task *t, struct err *e)
 
 		st = session_eval(&t->session, t->prompt_ids + at, (uint32_t)n,
 				  at + n == t->n_prompt ? t->logits : NULL, e);
-		progress_update(&t->progress, bytes * (at / t->n_batch + 1), NULL);
+		t->passed += bytes;
 	}
 	progress_end(&t->progress);
 	t->prompt_seconds = clock_seconds() - start;
@@ -466,6 +474,7 @@ static enum status open_run(struct task *t, struct pool *pool, struct err *e)
 	TRY(session_open(&t->session, &t->m, pool, (uint32_t)t->n_ctx, t->n_batch,
 			 t->c.max_memory - own_bytes(t), official, e));
 	t->session.f.engine.tick = go_on;
+	t->session.f.engine.tick_ctx = t;
 out:
 	return st;
 }

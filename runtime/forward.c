@@ -388,6 +388,7 @@ enum status forward_layer(struct forward *f, uint32_t layer, struct err *e)
 {
 	enum status st;
 
+	f->layer = layer;
 	feed_layer(f, layer);
 	TRY(hyper_pre(f, HYPER_ATTN, layer, e));
 	TRY(attention(f, layer, e));

@@ -332,6 +332,7 @@ struct forward {
 	uint32_t n_ctx;			/* positions that a sequence has room for */
 	uint32_t pos, n_new, max_new, n_seq, max_seq;
 	uint32_t keep_from, keep_to;	/* of a sequence's n_new: those that go on behind the next layer's keys */
+	uint32_t layer;			/* at work, or the last that was; for progress */
 	uint32_t skipped, n_rows;	/* tokens of a sequence left out before pos; its rows in kv, up and gate */
 	size_t n_tok;			/* n_seq * n_new */
 	uint32_t *ids;			/* (n_tok) */

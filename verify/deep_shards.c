@@ -145,6 +145,7 @@ static enum status look(void *arg, uint64_t i, struct verify_worker *w, struct e
 	uint64_t from = (i - v->first[number]) * piece_bytes(k), to = u64_min(from + piece_bytes(k), k->t->bytes);
 	uint64_t step = VERIFY_BUFFER / unit_bytes(k) * unit_bytes(k);
 
+	verify_now(w, (struct str){ k->t->name, strlen(k->t->name) });
 	for (uint64_t at = from; at < to && v->seen[i].trouble == SOUND; at += step) {
 		size_t n = (size_t)u64_min(step, to - at);
 

@@ -93,6 +93,7 @@ static enum status look(void *arg, uint64_t i, struct verify_worker *w, struct e
 	struct seal_chunk piece = seal_chunk(&v->layouts[k], i - v->first[k]);
 	uint64_t unit = unit_bytes(v, t), step = VERIFY_BUFFER / unit * unit;
 
+	verify_now(w, t->name);
 	for (uint64_t at = 0; at < piece.bytes && v->seen[i].trouble == SOUND; at += step) {
 		size_t n = (size_t)u64_min(step, piece.bytes - at);
 

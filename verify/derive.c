@@ -40,17 +40,17 @@ static enum status check_file(void *arg, uint64_t i, struct verify_worker *w, st
 {
 	struct files *f = arg;
 	const struct source_file *s = &f->d->ckpt.files[i];
+	const struct digest_watch watch = { &f->d->done, f->d->o.stop };
 	struct digest found;
 
-	(void)w;
 	if (s->is_shard && f->d->sample)
 		return OK;
-	if (digest_file(&s->file, DIGEST_SHA256, &found, NULL, e) != OK || file_unchanged(&s->file, e) != OK)
+	verify_now(w, (struct str){ s->name, strlen(s->name) });
+	if (digest_watched(&s->file, DIGEST_SHA256, &found, NULL, &watch, e) != OK || file_unchanged(&s->file, e) != OK)
 		return e->status;
 	if (memcmp(found.bytes, f->sha256->data + SHA256_BYTES * i, SHA256_BYTES) != 0)
 		differs(f->d->r, "source file %s: its SHA-256 is not the one in the seal", s->name);
 	__atomic_fetch_add(&f->d->r->n_files, 1, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&f->d->done, s->file.id.size, __ATOMIC_RELAXED);
 	return OK;
 }
 
@@ -293,10 +293,10 @@ static enum status check_matrix(void *arg, uint64_t i, struct verify_worker *w, 
 	bool found = true;
 	enum status st = OK;
 
-	(void)w;
 	if (d->sample)		/* strides from a place that no one could foresee */
 		i = (i * d->n_tasks + d->start) / d->sample % d->n_tasks;
 	k = (struct task){ &d->wants.w[d->of_want[i]], d->tensors[d->of_want[i]], i - d->first[d->of_want[i]] };
+	verify_now(w, k.t->name);
 	parts = want_parts(k.want);
 	for (unsigned p = 0; p < parts && found; p++)
 		source_bind(&m[p], &found, &d->ckpt, &d->arch, k.want, k.matrix, p, &problems);
@@ -432,7 +432,8 @@ enum status verify_derived(struct derived_report *r, const struct gguf *g, const
 	r->n_all = d.n_tasks;
 	for (size_t i = 0; i < g->n_tensors; i++)
 		bytes += g->tensors[i].bytes;
-	TRY(verify_parallel(d.sample ? d.sample : d.n_tasks, check_matrix, &d, &d.o, &d.done, bytes, e));
+	TRY(verify_parallel(d.sample ? d.sample : d.n_tasks, check_matrix, &d, &d.o, &d.done,
+			    d.sample ? bytes / d.n_tasks * d.sample : bytes, e));
 	st = verdict(r, f->path, o->source, e);
 out:
 	if (st != OK && problems.text && st != ERR_MISMATCH)

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "verify/verify.h"
@@ -20,14 +21,16 @@ struct crew {
 	pthread_cond_t changed;
 	unsigned n_running;
 	struct err err;		/* the first failure; under lock */
+	char now[VERIFY_NAME];	/* what one of them is at; under lock */
 };
 
 static void *run(void *p)
 {
 	struct crew *c = p;
-	struct verify_worker w = { .buf = malloc(VERIFY_BUFFER) };
+	struct verify_worker w = { .buf = malloc(VERIFY_BUFFER), .crew = c };
 	struct err e = { 0 };
-	enum status st = w.buf ? sha256_open(&w.hash, &e) : err_set(&e, ERR_NOMEM, "no memory for a buffer");
+	enum status st = w.buf ? sha256_open(&w.hash, &e)
+				  : err_set(&e, ERR_NOMEM, "no memory for a thread's buffer; give --threads less");
 
 	while (st == OK && !atomic_load(&c->failed) && !stop_asked(c->o->stop)) {
 		uint64_t i = atomic_fetch_add(&c->next, 1);
@@ -49,6 +52,17 @@ static void *run(void *p)
 	return NULL;
 }
 
+void verify_now(const struct verify_worker *w, struct str what)
+{
+	struct crew *c = w->crew;
+	size_t n = what.n < VERIFY_NAME ? what.n : VERIFY_NAME - 1;
+
+	pthread_mutex_lock(&c->lock);
+	memcpy(c->now, what.p, n);
+	c->now[n] = 0;
+	pthread_mutex_unlock(&c->lock);
+}
+
 static void watch(struct crew *c, const uint64_t *bytes_done, uint64_t bytes)
 {
 	pthread_mutex_lock(&c->lock);
@@ -60,6 +74,8 @@ static void watch(struct crew *c, const uint64_t *bytes_done, uint64_t bytes)
 		t.tv_sec += t.tv_nsec / 1000000000;
 		t.tv_nsec %= 1000000000;
 		pthread_cond_timedwait(&c->changed, &c->lock, &t);
+		if (c->o->now)
+			memcpy(c->o->now, c->now, VERIFY_NAME);
 		if (c->o->progress)
 			c->o->progress(c->o->arg, __atomic_load_n(bytes_done, __ATOMIC_RELAXED), bytes);
 	}
@@ -79,6 +95,10 @@ enum status verify_parallel(uint64_t n, enum status (*task)(void *arg, uint64_t 
 		return e->status;
 	pthread_mutex_init(&c.lock, NULL);
 	pthread_cond_init(&c.changed, NULL);
+	if (o->now)
+		o->now[0] = 0;
+	if (o->progress)	/* a rate counts from here */
+		o->progress(o->arg, *bytes_done, bytes);
 	for (; started < wanted; started++) {
 		pthread_mutex_lock(&c.lock);
 		c.n_running++;
@@ -97,8 +117,9 @@ enum status verify_parallel(uint64_t n, enum status (*task)(void *arg, uint64_t 
 	pthread_mutex_destroy(&c.lock);
 	pthread_cond_destroy(&c.changed);
 	if (started == 0)
-		return err_set(e, ERR_NOMEM, "cannot start a thread");
-	if (c.err.status == OK && stop_asked(o->stop))
+		return err_set(e, ERR_NOMEM, "cannot start a thread; give --threads less, or "
+			       "raise the limit of processes (ulimit -u)");
+	if ((c.err.status == OK || c.err.status == ERR_STOPPED) && stop_asked(o->stop))
 		return err_stopped(e, o->stop, "; nothing was shown");
 	if (c.err.status != OK)
 		*e = c.err;

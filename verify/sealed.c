@@ -48,6 +48,7 @@ static enum status check_chunk(void *arg, uint64_t i, struct verify_worker *w, s
 	uint64_t off = c->r->gguf.tensors[t].off + chunk.off, left = chunk.bytes;
 	uint8_t digest[SHA256_BYTES];
 
+	verify_now(w, c->r->gguf.tensors[t].name);
 	seal_leaf_start(&w->hash);
 	while (left > 0) {
 		size_t n = (size_t)u64_min(left, VERIFY_BUFFER);
@@ -228,11 +229,12 @@ static enum status verdict(const struct sealed_report *r, const struct file *f, 
 			       (unsigned long long)r->seal.file_size, (unsigned long long)r->file_bytes,
 			       r->rewritten ? " with other tensors" : ", though its tensors match");
 	if (r->has_trailing)
-		return err_set(e, ERR_MISMATCH, "%s: bytes %llu..%llu follow the last tensor; nothing may", f->path,
+		return err_set(e, ERR_MISMATCH, "%s: bytes %llu..%llu follow the last tensor, where nothing may; cut them off or "
+			       "copy it again", f->path,
 			       (unsigned long long)r->gguf.end, (unsigned long long)r->file_bytes);
 	if (r->signature_differs)
 		return err_set(e, ERR_MISMATCH, "%s: the signature's slot (bytes %llu..%llu) holds neither spaces nor "
-			       "an envelope", f->path, (unsigned long long)r->seal.signature_off,
+			       "an envelope; sign it again with --force", f->path, (unsigned long long)r->seal.signature_off,
 			       (unsigned long long)(r->seal.signature_off + r->seal.signature.n));
 	if (r->header_differs || r->root_differs)
 		return err_set(e, ERR_MISMATCH, "%s: the header (bytes 0..%llu) is not as it was sealed%s", f->path,
@@ -242,7 +244,7 @@ static enum status verdict(const struct sealed_report *r, const struct file *f, 
 		return err_set(e, ERR_MISMATCH, "%s: damaged in %zu places; copy or convert it again", f->path,
 			       r->n_damage);
 	if (r->padding_differs)
-		return err_set(e, ERR_MISMATCH, "%s: byte %llu lies between tensors and is not zero", f->path,
+		return err_set(e, ERR_MISMATCH, "%s: byte %llu lies between tensors and is not zero; copy it again", f->path,
 			       (unsigned long long)r->padding_at);
 	return OK;
 }

@@ -58,7 +58,9 @@ static enum status open_slot(int *fd, const struct file *f, struct err *e)
 
 static enum status write_slot(int fd, const uint8_t *p, uint64_t off, const char *path, struct err *e)
 {
-	for (size_t done = 0; done < SEAL_SIGNATURE_BYTES;) {
+	size_t done = 0;
+
+	while (done < SEAL_SIGNATURE_BYTES) {
 		ssize_t k = pwrite(fd, p + done, SEAL_SIGNATURE_BYTES - done, (off_t)(off + done));
 
 		if (k < 0 && errno == EINTR)
@@ -66,11 +68,14 @@ static enum status write_slot(int fd, const uint8_t *p, uint64_t off, const char
 		if (k == 0)
 			errno = EIO;
 		if (k <= 0)
-			return err_errno(e, "%s: cannot write the signature (bytes %llu..%llu); sign again", path,
-					 (unsigned long long)off, (unsigned long long)(off + SEAL_SIGNATURE_BYTES));
+			break;
 		done += (size_t)k;
 	}
-	return fsync(fd) == 0 ? OK : err_errno(e, "%s: cannot flush the signature to the disk; sign again", path);
+	if (done == SEAL_SIGNATURE_BYTES && fsync(fd) == 0)
+		return OK;
+	err_errno(e, "%s: cannot write the signature (bytes %llu..%llu)", path, (unsigned long long)off,
+		  (unsigned long long)(off + SEAL_SIGNATURE_BYTES));
+	return err_add(e, "; sign again");
 }
 
 static enum status read_back(const char *path, const struct key *k, struct err *e)

@@ -14,6 +14,7 @@ struct listed {
 	const char *path;
 	int dir_fd;			/* -1: path is the file itself */
 	uint64_t done, total;
+	volatile int *stop;
 };
 
 static int by_name(const void *a, const void *b)
@@ -84,9 +85,9 @@ static enum status check(void *arg, uint64_t i, struct verify_worker *w, struct 
 	struct err why;
 	enum status st = OK;
 
-	(void)w;
 	if (x->verdict == FILE_EXTRA)
 		return OK;
+	verify_now(w, (struct str){ x->name, strlen(x->name) });
 	if (l->dir_fd >= 0 && !name_is_plain(x->name)) {
 		says(x, FILE_FAILED, "lies in a sub-directory, which is not read");
 		return OK;
@@ -104,10 +105,10 @@ static enum status check(void *arg, uint64_t i, struct verify_worker *w, struct 
 		return OK;
 	}
 	x->bytes = f.id.size;
-	if ((st = digest_file(&f, DIGEST_SHA256, &x->found, NULL, e)) == OK && (st = file_unchanged(&f, e)) == OK)
+	if ((st = digest_watched(&f, DIGEST_SHA256, &x->found, NULL, &(struct digest_watch){ &l->done, l->stop }, e)) == OK &&
+	    (st = file_unchanged(&f, e)) == OK)
 		x->verdict = digest_eq(&x->found, &x->expected) ? FILE_OK : FILE_FAILED;
 	file_close(&f);
-	__atomic_fetch_add(&l->done, x->bytes, __ATOMIC_RELAXED);
 	return st;
 }
 
@@ -135,15 +136,16 @@ static enum status verdict(struct source_report *r, const char *path, struct err
 	for (size_t i = 0; i < r->n; i++)
 		r->n_of[r->files[i].verdict]++;
 	if (r->n_of[FILE_FAILED] || r->n_of[FILE_MISSING] || r->n_of[FILE_EXTRA])
-		return err_set(e, ERR_MISMATCH, "%s: is not what was signed: %zu files failed, %zu are missing, %zu are not "
-			       "in the list", path, r->n_of[FILE_FAILED], r->n_of[FILE_MISSING], r->n_of[FILE_EXTRA]);
+		return err_set(e, ERR_MISMATCH, "%s: is not what was signed: %zu files failed, %zu are missing, %zu are not in "
+			       "the list; take the files that were signed", path, r->n_of[FILE_FAILED],
+			       r->n_of[FILE_MISSING], r->n_of[FILE_EXTRA]);
 	return OK;
 }
 
 enum status verify_bundle(struct source_report *r, const char *path, const struct bundle *b,
 			  const char *bundle_path, const struct verify_options *o, struct err *e)
 {
-	struct listed l = { .r = r, .path = path, .dir_fd = -1 };
+	struct listed l = { .r = r, .path = path, .dir_fd = -1, .stop = o->stop };
 	struct stat s;
 	enum status st;
 

@@ -26,6 +26,7 @@ struct inventory {
 	size_t cap;
 	struct log *notes;
 	uint64_t done, total;
+	volatile int *stop;
 };
 
 static int by_name(const void *a, const void *b)
@@ -137,16 +138,19 @@ static enum status check_file(void *arg, uint64_t i, struct verify_worker *w, st
 	struct source_file *f = &v->open[i];
 	enum digest_kind kind = f->stale ? f->stale_digest.kind : f->expected.kind;
 
-	(void)w;
 	if (f->file.fd < 0)
 		return OK;
+	verify_now(w, (struct str){ x->name, strlen(x->name) });
 	if (kind != DIGEST_NONE) {
-		if (digest_file(&f->file, kind, &x->found, NULL, e) != OK ||
+		struct digest_watch watch = { &v->done, v->stop };
+
+		if (digest_watched(&f->file, kind, &x->found, NULL, &watch, e) != OK ||
 		    file_unchanged(&f->file, e) != OK)
 			return e->status;
 	}
 	judge_digest(x, f);
-	__atomic_fetch_add(&v->done, x->bytes, __ATOMIC_RELAXED);
+	if (kind == DIGEST_NONE)
+		__atomic_fetch_add(&v->done, x->bytes, __ATOMIC_RELAXED);
 	return OK;
 }
 
@@ -190,21 +194,23 @@ static enum status verdict(struct source_report *r, const char *path, bool stric
 		return err_set(e, ERR_MISMATCH, "%s: %zu files failed, %zu are missing; download those again", path,
 			       r->n_of[FILE_FAILED], r->n_of[FILE_MISSING]);
 	if (strict && r->n_of[FILE_EXTRA])
-		return err_set(e, ERR_MISMATCH, "%s: %zu files that nothing on this disk vouches for", path,
+		return err_set(e, ERR_MISMATCH, "%s: %zu files that nothing on this disk vouches for; remove them, or "
+			       "give --digests FILE that has them", path,
 			       r->n_of[FILE_EXTRA]);
 	if (r->n_of[FILE_NO_DIGEST])
 		return err_set(e, ERR_NO_DIGEST, "%s: no digest is known for %zu files, which were not verified; "
 			       "download with hf (it records them) or give --digests FILE", path,
 			       r->n_of[FILE_NO_DIGEST]);
 	if (r->n_of[FILE_OK] == 0)
-		return err_set(e, ERR_NO_DIGEST, "%s: holds no file that could be verified", path);
+		return err_set(e, ERR_NO_DIGEST, "%s: holds no file that could be verified; give the directory that "
+			       "was downloaded", path);
 	return OK;
 }
 
 enum status verify_source(struct source_report *r, const char *path, const char *digests_file, bool strict,
 			  const struct verify_options *o, struct log *notes, struct err *e)
 {
-	struct inventory v = { .r = r, .dir = SOURCE_DIR_NONE, .notes = notes };
+	struct inventory v = { .r = r, .dir = SOURCE_DIR_NONE, .notes = notes, .stop = o->stop };
 	struct source_options from = { 0 };
 	enum status st;
 

@@ -11,6 +11,7 @@
 
 #include "format/sign.h"
 
+enum { VERIFY_NAME = 256 };
 struct verify_options {
 	unsigned threads;
 	bool header_only;		/* of a sealed file: leave its chunks and padding alone */
@@ -18,6 +19,7 @@ struct verify_options {
 	volatile int *stop;
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
+	char *now;			/* VERIFY_NAME bytes or NULL: when progress is called, the tensor or file at work */
 };
 
 /* ---- sealed.c: a GGUF with a seal ------------------------------------------------------------*/
@@ -92,7 +94,9 @@ enum status verify_bundle(struct source_report *r, const char *path, const struc
 /* Runs task(arg, i) for i in [0, n) on the threads of o, each with a hash and 256 KiB of its own;
  * stops at the first error or signal. Calls o->progress from the calling thread. */
 enum { VERIFY_BUFFER = 256 << 10 };
-struct verify_worker { struct sha256 hash; uint8_t *buf; };
+struct verify_worker { struct sha256 hash; uint8_t *buf; struct crew *crew; };
+/* Says what the task of w is at, for those who watch; what is cut to VERIFY_NAME. */
+void verify_now(const struct verify_worker *w, struct str what);
 enum status verify_parallel(uint64_t n, enum status (*task)(void *arg, uint64_t i, struct verify_worker *w,
 							    struct err *e),
 			    void *arg, const struct verify_options *o, const uint64_t *bytes_done, uint64_t bytes,

@@ -1,0 +1,34 @@
+# Every error in the sources is named by a test, or stands in tests/messages.txt with the reason why not. Named: a test has
+# fourteen characters of its text in a row, which is a weak sign; tests/cli/errors.sh triggers them. Looked at are the
+# texts of err_set, err_errno and the helpers that end there.
+. tests/cli/common.sh
+cd "$SRC" || exit 1
+
+# sources -> "FILE<tab>TEXT" a message: adjacent string literals joined, as the compiler does
+for f in format/*.c quantize/*.c report/*.c convert/*.c verify/*.c runtime/*.c library/*.c; do
+	tr '\n' ' ' <"$f" | sed -E 's/" *PRI[a-zA-Z]*64 *"?/llu/g; s/"[[:space:]]*"//g' |
+		grep -oE '(err_set|err_errno|json_fail|config_fail|refuse|fail|bad_value|bad_syntax)\([^";]*"([^"\\]|\\.)*"' |
+		sed -E 's/^[^"]*"(.*)"$/\1/' | awk -v f="$f" 'length($0) > 5 { print f "\t" $0 }'
+done | sort -u >"$work/messages"
+
+awk -v n=14 '
+	FILENAME == ARGV[1] { text[++m] = $0; next }
+	{ gsub(/\\"/, "\""); for (i = 1; i + n - 1 <= length($0); i++) seen[substr($0, i, n)] = 1 }
+	END {
+		for (k = 1; k <= m; k++) {
+			split(text[k], part, "\t"); named = 0
+			s = part[2]; gsub(/\\"/, "\"", s)
+			gsub(/%[-+ #0-9.*]*(ll|l|z|h)?[a-zA-Z]|%" PRI[a-z0-9]+ "/, "\001", s)
+			count = split(s, piece, "\001")
+			for (p = 1; p <= count && !named; p++)
+				for (i = 1; i + n - 1 <= length(piece[p]) && !named; i++) named = substr(piece[p], i, n) in seen
+			if (!named) print text[k]
+		}
+	}' "$work/messages" tests/*.c tests/*.h tests/cli/[a-ln-z]*.sh >"$work/unnamed" 
+sed -n 's/^[^#]*/&/p' tests/messages.txt | grep -v '^#' | grep . | sort -u >"$work/excepted"
+sort -u "$work/unnamed" | comm -23 - "$work/excepted" >"$work/new"
+sort -u "$work/unnamed" | comm -13 - "$work/excepted" >"$work/stale"
+if [ "$(wc -l <"$work/messages")" -gt 400 ]; then ok; else bad "only $(wc -l <"$work/messages") messages were found"; fi
+if [ -s "$work/new" ]; then bad 'no test names these, nor tests/messages.txt:'; cat "$work/new" >&2; else ok; fi
+if [ -s "$work/stale" ]; then bad 'these are named by now, or gone; take them out of tests/messages.txt:'; cat "$work/stale" >&2; else ok; fi
+done_testing
