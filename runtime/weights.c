@@ -53,7 +53,7 @@ static enum status bind(struct weight *w, const struct model *m, const struct wa
 		return OK;
 	w->tensor = gguf_find_tensor(&m->gguf, want->name);
 	if (!w->tensor)
-		return err_set(e, ERR_FORMAT, "the tensor is missing (tensor %s); convert it again", want->name);
+		return err_set(e, ERR_FORMAT, "the tensor is missing (tensor %s)", want->name);
 	return check_gguf(w, e);
 }
 
