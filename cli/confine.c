@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "format/format.h"
 #include "format/sandbox.h"
 
 /* Public parts of the system that the C library, OpenSSL and libarchive look into. */
@@ -53,6 +54,27 @@ static void allow_blobs(struct sandbox *s, const char *directory)
 		allow_under(s, real, n - tail + 1, "blobs", SANDBOX_READ);
 }
 
+/* The other files of a split GGUF, and the MTP file that stands beside them all. */
+static void allow_set(struct sandbox *s, const char *path)
+{
+	size_t n = directory_bytes(path);
+	struct gguf_set_name name;
+	char mtp[NAME_MAX + 8];
+	struct err ignored;
+
+	if (!gguf_set_name(path, &name) || name.n > GGUF_SET_MOST)
+		return;
+	for (unsigned i = 0; i < name.n; i++) {
+		char *other = gguf_set_path(path, &name, i, &ignored);
+
+		if (other)
+			sandbox_allow(s, other, SANDBOX_READ);
+		free(other);
+	}
+	if ((size_t)snprintf(mtp, sizeof mtp, "mtp-%.*s.gguf", (int)(name.stem - n), path + n) < sizeof mtp)
+		allow_under(s, path, n, mtp, SANDBOX_READ);
+}
+
 static void allow_input(struct sandbox *s, const char *given)
 {
 	char path[PATH_MAX], mtp[NAME_MAX + 8], *colon;
@@ -78,6 +100,7 @@ static void allow_input(struct sandbox *s, const char *given)
 	allow_under(s, path, n, ".cache/huggingface", SANDBOX_READ);
 	if ((size_t)snprintf(mtp, sizeof mtp, "mtp-%s", path + n) < sizeof mtp)
 		allow_under(s, path, n, mtp, SANDBOX_READ);
+	allow_set(s, path);
 }
 
 /* A SOURCE or MODEL: an archive with something compressed in it is unpacked in its own folder, unless an output or --scratch

@@ -6,7 +6,6 @@
  * --json shows exactly what the text shows.
  */
 #include <cjson/cJSON.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -309,6 +308,31 @@ static void add_seal(cJSON *doc, const struct gguf *g)
 	}
 }
 
+/* Where there are several: the name, size and tensors of each, and the root of its seal. */
+static void add_gguf_files(cJSON *doc, const struct gguf_set *s)
+{
+	cJSON *list = s->n > 1 ? cJSON_AddArrayToObject(doc, "files") : NULL;
+
+	for (size_t i = 0; list && i < s->n; i++) {
+		const struct file *f = &s->files[i];
+		const char *slash = strrchr(f->path, '/');
+		struct digest root = { .kind = DIGEST_SHA256 };
+		struct seal seal;
+		struct err ignored;
+		cJSON *o = cJSON_CreateObject();
+		char hex[65];
+
+		cJSON_AddStringToObject(o, "name", cli_escz(slash ? slash + 1 : f->path));
+		add_number(o, "bytes", (double)f->id.size);
+		add_number(o, "tensors", (double)s->parts[i].n_tensors);
+		if (seal_read(&seal, &s->parts[i], &ignored) == OK) {
+			memcpy(root.bytes, seal.root, SHA256_BYTES);
+			cJSON_AddStringToObject(o, "root", digest_text(&root, hex));
+		}
+		cJSON_AddItemToArray(list, o);
+	}
+}
+
 static void add_gguf_tensors(cJSON *doc, const struct gguf *g)
 {
 	cJSON *list = cJSON_AddArrayToObject(doc, "tensors");
@@ -330,38 +354,36 @@ static void add_gguf_tensors(cJSON *doc, const struct gguf *g)
 static enum status inspect_gguf(cJSON *doc, const char *path, const struct inspect_options *o,
 				struct log *notes, struct err *e)
 {
-	struct file f;
-	struct gguf g = { 0 };
+	struct gguf_set s;
+	const struct gguf *g = &s.gguf;
 	struct arch a;
 	struct str arch = { 0 };
-	enum status st = file_open(&f, AT_FDCWD, path, true, path, e);
+	enum status st;
 
-	if (st != OK)
-		return st;
-	TRY(gguf_read(&g, &f, notes, e));
+	TRY(gguf_set_open(&s, path, notes, e));
 	cJSON_AddStringToObject(doc, "kind", "GGUF");
-	add_text(doc, "name", &g, "general.name");
-	add_text(doc, "size_label", &g, "general.size_label");
-	add_text(doc, "commit", &g, "general.source.revision");
-	add_number(doc, "bytes", (double)f.id.size);
-	add_number(doc, "header_bytes", (double)g.data_off);
-	add_number(doc, "n_tensors", (double)g.n_tensors);
-	add_number(doc, "n_keys", (double)g.n_kv);
-	add_gguf_types(doc, &g);
-	add_seal(doc, &g);
-	gguf_str(&g, "general.architecture", &arch);
+	add_text(doc, "name", g, "general.name");
+	add_text(doc, "size_label", g, "general.size_label");
+	add_text(doc, "commit", g, "general.source.revision");
+	add_number(doc, "bytes", (double)gguf_set_bytes(&s));
+	add_number(doc, "header_bytes", (double)g->data_off);
+	add_number(doc, "n_tensors", (double)g->n_tensors);
+	add_number(doc, "n_keys", (double)g->n_kv);
+	add_gguf_files(doc, &s);
+	add_gguf_types(doc, g);
+	add_seal(doc, &s.parts[0]);
+	gguf_str(g, "general.architecture", &arch);
 	if (str_is(arch, "deepseek4")) {
-		TRY(arch_from_gguf(&a, &g, path, e));
+		TRY(arch_from_gguf(&a, g, path, e));
 		TRY(add_model(doc, &a, o->context, e));
 	} else {
-		add_text(doc, "architecture", &g, "general.architecture");
+		add_text(doc, "architecture", g, "general.architecture");
 	}
-	add_machine(doc, (double)f.id.size);
+	add_machine(doc, (double)gguf_set_bytes(&s));
 	if (o->tensors)
-		add_gguf_tensors(doc, &g);
+		add_gguf_tensors(doc, g);
 out:
-	gguf_close(&g);
-	file_close(&f);
+	gguf_set_close(&s);
 	return st;
 }
 
@@ -460,6 +482,9 @@ static void print_document(FILE *to, const cJSON *doc)
 		print_model(to, m);
 	else if (*text(doc, "architecture"))
 		fprintf(to, "model:      %s\n", text(doc, "architecture"));
+	cJSON_ArrayForEach(x, cJSON_GetObjectItemCaseSensitive(doc, "files"))
+		fprintf(to, "file:       %s  %s in %.0f tensors%s%s\n", text(x, "name"), scaled(number(x, "bytes"), "B"),
+			number(x, "tensors"), *text(x, "root") ? ", sealed, root " : ", no seal", text(x, "root"));
 	cJSON_ArrayForEach(x, cJSON_GetObjectItemCaseSensitive(doc, "types"))
 		fprintf(to, "type:       %-8s %7.0f tensors  %s\n", text(x, "type"), number(x, "tensors"),
 			scaled(number(x, "bytes"), "B"));

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "cli/cli.h"
 #include "quantize/cpu.h"
@@ -139,12 +140,24 @@ static int cmd_help(const struct command *self, int argc, char **argv)
 	return help_of(c);
 }
 
+/* A split model or checkpoint may have more files than the usual limit of 1024; what cannot be raised stays. */
+static void allow_many_files(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+		r.rlim_cur = r.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &r);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *c;
 	struct err e;
 
 	signal(SIGPIPE, SIG_IGN);	/* a closed progress pipe must not stop hours of work */
+	allow_many_files();
 	signal(SIGXFSZ, SIG_IGN);	/* a size limit is an error message, not a death */
 	if (argc < 2) {
 		list_commands(stderr);

@@ -39,7 +39,7 @@ static void print_plan(const struct cli *c, const struct convert_result *r)
 		need += out->file_size;
 	}
 	fprintf(to, "source: %zu %s, %llu bytes, read once\n", r->plan.ckpt->n_shards,
-		r->plan.gguf ? "file" : "shards", (unsigned long long)r->plan.source_bytes);
+		!r->plan.gguf ? "shards" : r->plan.ckpt->n_shards > 1 ? "files" : "file", (unsigned long long)r->plan.source_bytes);
 	fprintf(to, "space: %llu bytes needed, %llu free%s\n", (unsigned long long)need, (unsigned long long)have,
 		have && have < need ? ": NOT ENOUGH" : "");
 	fprintf(to, "memory: %llu MiB of buffers for %u workers\n", (unsigned long long)(r->memory >> 20) + 1,
@@ -99,7 +99,7 @@ static cJSON *result_json(const struct convert_result *r, bool dry_run)
 		cJSON_AddNumberToObject(doc, "target_predicted_loss", r->target.loss);
 	}
 	for (size_t i = 0; i < r->plan.n_outputs; i++)
-		cJSON_AddItemToArray(outputs, output_json(&r->plan.out[i], r->paths[i], r->expected[i]));
+		cJSON_AddItemToArray(outputs, output_json(&r->plan.out[i], r->paths[i], r->expected ? r->expected[i] : NULL));
 	for (size_t i = 0; i < r->plan.n_dropped; i++)
 		cJSON_AddItemToArray(dropped, cJSON_CreateString(cli_escz(r->plan.dropped[i])));
 	for (size_t i = 0; i < r->plan.ckpt->n_files; i++) {
@@ -228,6 +228,7 @@ struct request {
 	{ "report", 0, OPT_OUT, &(q).report, "FILE", "how far each tensor moved: TSV, or JSON if FILE ends in .json" }, \
 	{ "sums", 0, OPT_FLAG, &(q).o.sums, NULL, "also write OUT.gguf.SHA256SUMS (one more read)" },    \
 	{ "target-size", 0, OPT_SIZE, &(q).o.target_size, "SIZE", "choose types so that OUT.gguf has at most SIZE" }, \
+	{ "split-max-size", 0, OPT_SIZE, &(q).o.split_max, "SIZE", "files of at most SIZE, OUT-00001-of-0000N.gguf" }, \
 	{ "write-recipe", 0, OPT_OUT, &(q).o.write_recipe, "FILE", "the recipe that is used, for --recipe" }, \
 	{ "dry-run", 0, OPT_FLAG, &(q).o.dry_run, NULL, "print the plan with expected errors, and stop" }, \
 	{ "force", 0, OPT_FLAG, &(q).o.force, NULL, "replace an existing OUT.gguf when the new one is complete" }, \
@@ -288,6 +289,9 @@ static int carry_out(struct request *q, struct cli *c, const char *verb, run_fn 
 	else if (q->o.target_size && q->recipe)
 		st = err_set(&e, ERR_USAGE, "%s: --recipe and --target-size both choose types; give one (--tensor-type goes "
 			     "with either)", verb);
+	else if (q->o.target_size && q->o.split_max)
+		st = err_set(&e, ERR_USAGE, "%s: --target-size is of one file, without the headers that "
+			     "--split-max-size adds; take the recipe of a --dry-run with --write-recipe, and give that", verb);
 	else if (!q->o.out)
 		st = err_set(&e, ERR_USAGE, "%s: -o OUT.gguf is missing; `ingot help %s` lists the options", verb, verb);
 	else

@@ -110,25 +110,34 @@ static enum status read_vocab(struct convert_result *r, const struct arch *a, st
 				notes, e);
 }
 
-/* OUT, and DIR/mtp-NAME beside it. */
+/* OUT, and DIR/mtp-NAME beside it; or the files of either. */
 static enum status name_outputs(struct convert_result *r, const char *out, struct err *e)
 {
 	const char *slash = strrchr(out, '/'), *name = slash ? slash + 1 : out;
 	size_t n = strlen(out) + 5;
 	struct stat s;
+	char *mtp;
 
 	if (!*name)
 		return err_set(e, ERR_USAGE, "%s: names a directory; give a file name", out);
 	if (stat(out, &s) == 0 && S_ISDIR(s.st_mode))
 		return err_set(e, ERR_USAGE, "%s: is a directory; give a file name", out);
-	if (!(r->paths[0] = mem_strdup(out, e)))
+	r->base = out;
+	mtp = mem_new(n, 1, "a path", e);
+	r->paths = mtp ? mem_new(r->plan.n_outputs, sizeof *r->paths, "paths", e) : NULL;
+	if (!r->paths) {
+		free(mtp);
 		return e->status;
-	if (r->plan.n_outputs > 1) {
-		if (!(r->paths[1] = mem_new(n, 1, "a path", e)))
-			return e->status;
-		snprintf(r->paths[1], n, "%.*smtp-%s", (int)(name - out), out, name);
 	}
-	return OK;
+	snprintf(mtp, n, "%.*smtp-%s", (int)(name - out), out, name);
+	for (size_t i = 0; i < r->plan.n_outputs; i++) {
+		const struct plan_output *file = &r->plan.out[i];
+
+		if (!(r->paths[i] = split_path(file->part == PART_MTP ? mtp : out, file, e)))
+			break;
+	}
+	free(mtp);
+	return r->paths[r->plan.n_outputs - 1] ? OK : e->status;
 }
 
 static enum status refuse_inputs(const struct convert_result *r, struct err *e)
@@ -147,8 +156,8 @@ static enum status refuse_inputs(const struct convert_result *r, struct err *e)
 	return OK;
 }
 
-/* Root, source digests and header digest into the header's buffer. */
-static enum status seal(struct convert_result *r, struct plan_output *out, struct err *e)
+/* Source digests and root into the header's buffer. */
+static enum status seal_tensors(struct convert_result *r, struct plan_output *out, struct err *e)
 {
 	uint8_t *header = out->header.buf, *leaves, *copy, root[SHA256_BYTES];
 	struct sha256 h = { 0 };
@@ -173,14 +182,44 @@ static enum status seal(struct convert_result *r, struct plan_output *out, struc
 		seal_tensor_leaf(&h, name, t->type, t->want.n_dims, t->want.shape, root,
 				 leaves + SHA256_BYTES * i);
 	}
-	if (st == OK) {
+	if (st == OK)
 		seal_tree(&h, leaves, out->n_tensors, header + out->root_at);
-		seal_header_sha256(&h, header, out->header.len, out->header_sha256_at, out->signature_at,
-				   header + out->header_sha256_at);
-	}
 	sha256_close(&h);
 	free(leaves);
 	free(copy);
+	return st;
+}
+
+/* What the files of a set say of each other: the roots of all, and the first one's header. */
+static void tie(const struct plan *p, struct plan_output *out)
+{
+	const struct plan_output *first = &p->out[out->first];
+
+	for (size_t k = 0; out->n_files > 1 && k < out->n_files; k++)
+		memcpy(out->header.buf + out->roots_at + SHA256_BYTES * k, first[k].header.buf + first[k].root_at, SHA256_BYTES);
+	if (out->file > 0)
+		memcpy(out->header.buf + out->first_header_at, first->header.buf + first->header_sha256_at, SHA256_BYTES);
+}
+
+/* Every header in its last form. */
+static enum status seal_all(struct convert_result *r, struct err *e)
+{
+	struct plan *p = &r->plan;
+	struct sha256 h = { 0 };
+	enum status st;
+
+	TRY(sha256_open(&h, e));
+	for (size_t i = 0; i < p->n_outputs; i++)
+		TRY(seal_tensors(r, &p->out[i], e));
+	for (size_t i = 0; i < p->n_outputs; i++) {	/* the first of a set comes before the others */
+		struct plan_output *out = &p->out[i];
+
+		tie(p, out);
+		seal_header_sha256(&h, out->header.buf, out->header.len, out->header_sha256_at, out->signature_at,
+				   out->header.buf + out->header_sha256_at);
+	}
+out:
+	sha256_close(&h);
 	return st;
 }
 
@@ -201,18 +240,34 @@ out:
 
 /* What is open while outputs are written. */
 struct work {
-	struct output out[PLAN_OUTPUTS];
+	struct output *out;		/* owned; one an output of the plan */
+	struct lock set;		/* of a set: OUT.lock, which no file of it has */
 	struct aux *aux;
 	struct journal *journal;
 	struct claims claims;
 	struct parts parts;
 };
 
+/* Nobody else makes files by that name, in whatever number. Of a single file, its own lock shows that. */
+static enum status lock_set(const struct convert_result *r, struct work *w, struct err *e)
+{
+	char *lock;
+	enum status st;
+
+	if (r->plan.out[0].n_files <= 1)
+		return OK;
+	if (!(lock = path_with(r->base, ".lock", e)))
+		return e->status;
+	st = lock_take(&w->set, lock, r->base, false, e);
+	free(lock);
+	return st;
+}
+
 /* All that there is for the run of one part: what it made before counts by itself. */
 static enum status open_part(struct convert_result *r, const struct convert_options *o, struct work *w,
 			     struct log *notes, struct err *e)
 {
-	char *name = parts_name(r->paths[0], o->part, o->n_parts, e);
+	char *name = parts_name(r->base, o->part, o->n_parts, e);
 	enum status st = name ? OK : e->status;
 
 	TRY(st);
@@ -242,26 +297,30 @@ static enum status open_finish(struct convert_result *r, const struct convert_op
 	enum status st;
 
 	TRY(aux_open(&w->aux, &r->plan, e));
-	TRY(journal_new(&w->journal, r->paths[0], &r->plan, w->aux, o->journal_every, e));
+	TRY(journal_new(&w->journal, r->base, &r->plan, w->aux, o->journal_every, e));
 	if (journal_exists(w->journal))
 		TRY(journal_find_sealed(w->journal, &r->plan, r->paths, &w->claims, e));
 	for (size_t i = 0; i < r->plan.n_outputs; i++)
-		all &= w->claims.sealed[i];
-	if (!all && !parts_exist(r->paths[0])) {
-		st = err_set(e, ERR_USAGE, "%s: no part of it has been made here; run --part 1/N to N/N first", r->paths[0]);
+		all &= claims_sealed(&w->claims, i);
+	st = lock_set(r, w, e);
+	if (st == ERR_BUSY)
+		parts_who(r->base, e);
+	TRY(st);
+	if (!all && !parts_exist(r->base)) {
+		st = err_set(e, ERR_USAGE, "%s: no part of it has been made here; run --part 1/N to N/N first", r->base);
 		goto out;
 	}
 	for (size_t i = 0; i < r->plan.n_outputs; i++) {
-		if (w->claims.sealed[i])
+		if (claims_sealed(&w->claims, i))
 			continue;
 		st = output_open(&w->out[i], r->paths[i], r->plan.out[i].file_size, o->force, LEFTOVER_KEEP, e);
 		if (st == ERR_BUSY)
-			parts_who(r->paths[0], e);
+			parts_who(r->base, e);
 		TRY(st);
 	}
 	own = (char *)journal_path(w->journal);
 	if (!all)
-		TRY(parts_count(r->paths[0], journal_plan(w->journal), &n, e));
+		TRY(parts_count(r->base, journal_plan(w->journal), &n, e));
 	if (all)
 		TRY(journal_merge(w->journal, &r->plan, &own, 1, w->out, r->sha256, &o->run, &w->claims, &damaged, notes, e));
 	else
@@ -283,28 +342,34 @@ static enum status open_outputs(struct convert_result *r, const struct convert_o
 		return open_part(r, o, w, notes, e);
 	if (o->finish)
 		return open_finish(r, o, w, notes, e);
-	if (parts_exist(r->paths[0]) && !o->force)
+	if (parts_exist(r->base) && !o->force)
 		return err_set(e, ERR_USAGE, "%s: it is being made in parts; go on with --part and --finish, give another name, or "
-			       "--force to start anew", r->paths[0]);
+			       "--force to start anew", r->base);
+	TRY(lock_set(r, w, e));
+	if (!o->resume && !o->force && split_leftovers(r->base, false))
+		return err_set(e, ERR_USAGE, "%s: partial files of an earlier run that split it lie there; --resume goes on with "
+			       "them if the options are the same, --force starts anew", r->base);
 	TRY(aux_open(&w->aux, &r->plan, e));
-	TRY(journal_new(&w->journal, r->paths[0], &r->plan, w->aux, o->journal_every, e));
+	TRY(journal_new(&w->journal, r->base, &r->plan, w->aux, o->journal_every, e));
+	if (o->force && !o->resume)
+		split_leftovers(r->base, true);
 	earlier = o->resume && journal_exists(w->journal);
 	if (earlier && o->measure) {
-		log_add(notes, "%s: a report needs every value: starts anew", r->paths[0]);
+		log_add(notes, "%s: a report needs every value: starts anew", r->base);
 		earlier = false;
 	}
 	if (earlier)
 		TRY(journal_find_sealed(w->journal, &r->plan, r->paths, &w->claims, e));
 	for (size_t i = 0; i < r->plan.n_outputs; i++)
-		if (!w->claims.sealed[i])
+		if (!claims_sealed(&w->claims, i))
 			TRY(output_open(&w->out[i], r->paths[i], r->plan.out[i].file_size, o->force, left, e));
 	if (o->force)
-		parts_clear(r->paths[0]);
+		parts_clear(r->base);
 	if (earlier)
 		TRY(journal_resume(w->journal, &r->plan, w->out, r->sha256, &o->run, &w->claims, notes, e));
 	if (earlier)
 		log_add(notes, "%s: goes on with %zu of %zu shards and %llu chunks (%llu MiB) that an earlier run made",
-			r->paths[0], w->claims.n_shards, r->plan.ckpt->n_shards,
+			r->base, w->claims.n_shards, r->plan.ckpt->n_shards,
 			(unsigned long long)w->claims.n_chunks, (unsigned long long)(w->claims.bytes >> 20));
 	st = journal_start(w->journal, &r->plan, &w->claims, r->sha256, e);
 out:
@@ -319,11 +384,11 @@ static enum status commit(struct convert_result *r, struct work *w, struct err *
 	enum status st;
 
 	TRY(journal_flush(w->journal, &r->plan, w->out, e));
+	TRY(seal_all(r, e));
 	for (uint32_t i = 0; i < n; i++) {
 		struct plan_output *out = &r->plan.out[i];
 
-		TRY(seal(r, out, e));
-		if (w->claims.sealed[i]) {
+		if (claims_sealed(&w->claims, i)) {
 			if (!journal_is_sealed(r->paths[i], out, out->header.buf + out->header_sha256_at))
 				TRY(err_set(e, ERR_MISMATCH, "%s: it was sealed before this run was stopped, and the source has "
 					    "changed since; --force makes everything anew", r->paths[i]));
@@ -334,10 +399,10 @@ static enum status commit(struct convert_result *r, struct work *w, struct err *
 		TRY(journal_sealed(w->journal, i, &r->plan.out[i], e));
 	}
 	for (size_t i = n; i-- > 0;)
-		if (!w->claims.sealed[i])
+		if (!claims_sealed(&w->claims, i))
 			TRY(output_commit(&w->out[i], e));
-	if (n && parts_exist(r->paths[0]))
-		parts_clear(r->paths[0]);
+	if (n && parts_exist(r->base))
+		parts_clear(r->base);
 out:
 	return st;
 }
@@ -359,7 +424,7 @@ static void close_part(struct convert_result *r, struct work *w, enum status st,
 		log_add(notes, "%s", ignored.msg);
 	r->kept = st != OK && journal_started(w->journal);
 	if (r->kept)
-		err_add(e, "; %s: what is done is kept, run the same command again to go on", r->paths[0]);
+		err_add(e, "; %s: what is done is kept, run the same command again to go on", r->base);
 	journal_close(w->journal, true);
 	for (size_t i = 0; i < r->plan.n_outputs; i++)
 		output_leave(&w->out[i]);
@@ -391,7 +456,7 @@ static void close_work(struct convert_result *r, struct work *w, enum status st,
 			output_abandon(&w->out[i]);
 	r->kept = keep;
 	if (keep)
-		err_add(e, "; %s: what is done is kept, run the same command with --resume to go on", r->paths[0]);
+		err_add(e, "; %s: what is done is kept, run the same command with --resume to go on", r->base);
 	journal_close(w->journal, keep);
 	claims_close(&w->claims);
 	aux_close(w->aux);
@@ -400,11 +465,15 @@ static void close_work(struct convert_result *r, struct work *w, enum status st,
 static enum status write_outputs(struct convert_result *r, const struct convert_options *o, struct log *notes,
 				 struct err *e)
 {
-	struct work w = { .out = { OUTPUT_NONE, OUTPUT_NONE }, .parts = PARTS_NONE };
-	struct run_state run = { w.out, NULL, NULL, &w.claims, r->sha256 };
 	size_t n = r->plan.n_outputs;
+	struct work w = { .out = mem_new(n, sizeof *w.out, "outputs", e), .set = LOCK_NONE, .parts = PARTS_NONE };
+	struct run_state run = { w.out, NULL, NULL, &w.claims, r->sha256 };
 	enum status st;
 
+	if (!w.out)
+		return e->status;
+	for (size_t i = 0; i < n; i++)
+		w.out[i] = OUTPUT_NONE;
 	TRY(open_outputs(r, o, &w, notes, e));
 	run.aux = w.aux;
 	run.journal = w.journal;
@@ -419,6 +488,8 @@ out:
 		close_part(r, &w, st, notes, e);
 	else
 		close_work(r, &w, st, notes, e);
+	lock_drop(&w.set);
+	free(w.out);
 	for (size_t i = 0; i < n && o->sums && st == OK && !o->part; i++)
 		st = write_sums(r->paths[i], o->force, e);
 	return st;
@@ -471,6 +542,9 @@ static enum status expect(struct convert_result *r, const struct convert_options
 	const struct measure_options mo = measure_options_of(o);
 	enum status st = OK;
 
+	r->expected = mem_new(r->plan.n_outputs, sizeof *r->expected, "expected errors", e);
+	if (!r->expected)
+		return e->status;
 	for (size_t i = 0; i < r->plan.n_outputs && st == OK; i++) {
 		const struct plan_output *out = &r->plan.out[i];
 		struct measure_job *jobs = mem_new(out->n_tensors, sizeof *jobs, "expected errors", e);
@@ -495,6 +569,11 @@ static enum status carry_out(struct convert_result *r, const struct convert_opti
 
 	if (o->target_size)
 		TRY(fit_target(r, o, notes, e));
+	if (o->split_max) {
+		const struct plan_options po = plan_options_of(o);
+
+		TRY(plan_split(&r->plan, o->split_max, r->plan.gguf ? NULL : &r->vocab, &po, e));
+	}
 	if (o->part && !(r->share = parts_cut(&r->plan, o->part, o->n_parts, e))) {
 		st = e->status;
 		goto out;
@@ -560,7 +639,7 @@ enum status quantize_run(struct convert_result *r, const struct convert_options 
 
 	*r = CONVERT_RESULT_NONE;
 	TRY(gguf_source_open(&r->gguf, o->source, o->digests, o->allow_unverified, notes, e));
-	if (!(r->sha256 = mem_new(1, SHA256_BYTES, "digests", e))) {
+	if (!(r->sha256 = mem_new(r->gguf.ckpt.n_files, SHA256_BYTES, "digests", e))) {
 		st = e->status;
 		goto out;
 	}
@@ -578,16 +657,18 @@ out:
 
 void convert_close(struct convert_result *r)
 {
+	for (size_t i = 0; i < r->plan.n_outputs; i++) {
+		free(r->paths ? r->paths[i] : NULL);
+		free(r->expected ? r->expected[i] : NULL);
+	}
+	free(r->paths);
+	free(r->expected);
 	plan_close(&r->plan);
 	vocab_close(&r->vocab);
 	checkpoint_close(&r->ckpt);
 	gguf_source_close(&r->gguf);
 	free(r->sha256);
 	free(r->share);
-	for (size_t i = 0; i < PLAN_OUTPUTS; i++) {
-		free(r->paths[i]);
-		free(r->expected[i]);
-	}
 	target_close(&r->target);
 	*r = CONVERT_RESULT_NONE;
 }

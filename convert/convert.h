@@ -48,17 +48,17 @@ const char *recipe_builtin(size_t i);
 
 /* ---- gguf_source.c: a GGUF in a checkpoint's place --------------------------------------------*/
 
-/* One GGUF as one shard: its tensors as a checkpoint's, and what its seal says. */
+/* A GGUF, each of its files a shard: its tensors as a checkpoint's, and what its seals say. */
 struct gguf_source {
-	struct gguf gguf;		/* owned */
-	struct seal seal;		/* borrowed from gguf; valid if sealed */
-	bool sealed;
-	struct checkpoint ckpt;		/* owned: one file, one header */
+	struct gguf_set set;		/* owned */
+	struct seal *seals;		/* owned; one a file, borrowed from its header; valid if sealed */
+	bool sealed;			/* all files are */
+	struct checkpoint ckpt;		/* owned: a header a file */
 };
 #define GGUF_SOURCE_NONE ((struct gguf_source){ .ckpt = CHECKPOINT_NONE })
 /* Reads the header, looks for a digest (digests_file, the Hub's record) and a seal, and checks the
  * header against the seal. A file whose seal does not fit is refused (ERR_MISMATCH) unless unverified,
- * and then counts as unsealed; parts of a split file are refused. Closed in every case. */
+ * and then counts as unsealed. Of a split GGUF, path is any of its files. Closed in every case. */
 enum status gguf_source_open(struct gguf_source *s, const char *path, const char *digests_file,
 			     bool unverified, struct log *notes, struct err *e) MUST_USE;
 void gguf_source_close(struct gguf_source *s);
@@ -76,7 +76,8 @@ void importance_close(struct importance *m);	/* a zeroed struct is closed */
 
 /* ---- plan.c, plan_gguf.c, types.c, layout.c: the whole output from headers alone -----------------------------------*/
 
-enum { PLAN_OUTPUTS = 2 };	/* the model, and a sidecar for its MTP block */
+enum { PLAN_OUTPUTS = 2 };	/* the model, and a sidecar for its MTP block; each may be split into files */
+enum { SPLIT_MOST = 999 };
 
 struct plan_tensor {
 	struct want want;		/* of a GGUF of another architecture: role ROLE_COUNT */
@@ -101,6 +102,9 @@ struct plan_output {
 	struct gguf_writer header;	/* complete but for the digests */
 	struct error_sums *errors;	/* owned; one a chunk, where any tensor is measured */
 	size_t chunk_sha256_at, root_at, source_sha256_at, header_sha256_at, signature_at;
+	/* of a set of several (see split.c): which of them, and the number of the first; keys to be filled in */
+	uint32_t file, n_files;
+	size_t first, roots_at, first_header_at;
 };
 /* One matrix of one output tensor, fed by one run of bytes of one shard. */
 struct feed {
@@ -133,7 +137,7 @@ struct plan {
 	enum effort effort;
 	const struct importance *importance;	/* borrowed; NULL without one */
 	uint64_t max_cols;			/* the longest row, where there is one */
-	struct plan_output out[PLAN_OUTPUTS];
+	struct plan_output *out;	/* owned */
 	size_t n_outputs;
 	struct source_matrix *matrices;	/* owned */
 	size_t n_matrices, matrices_cap;
@@ -163,6 +167,13 @@ enum status plan_size(const struct plan *p, size_t number, const struct recipe *
 /* How a tensor's source type is called: FP4 and FP8 with their scales, or a type of the table. */
 const char *plan_source_type(const struct plan_tensor *t);
 void plan_close(struct plan *p);
+/* split.c: every output as files of at most `most` bytes, where one is larger. The plan is in its last form. */
+enum status plan_split(struct plan *p, uint64_t most, const struct vocab *v, const struct plan_options *o,
+		       struct err *e) MUST_USE;
+/* The name of one of them: OUT, or OUT-00001-of-00003.gguf. Owned by the caller. */
+char *split_path(const char *out, const struct plan_output *file, struct err *e) MUST_USE;
+/* How many partial files of such a set, of any number, lie beside out; discard removes them. */
+size_t split_leftovers(const char *out, bool discard);
 /* layout.c: offsets, chunks and the header of one output. */
 enum status layout_output(struct plan *p, struct plan_output *out, const struct vocab *v,
 			  const struct plan_options *o, struct err *e) MUST_USE;
@@ -264,6 +275,7 @@ struct convert_options {
 	enum effort effort;
 	const struct importance *importance;
 	bool no_mtp, allow_unverified, allow_requantize, force, resume, sums, dry_run, measure;
+	uint64_t split_max;		/* bytes that a file may have; 0: one file */
 	uint64_t target_size;		/* bytes that the model's file may have; 0: types are the recipe's */
 	const char *write_recipe;	/* a file for the recipe that was used, or NULL */
 	unsigned part, n_parts;		/* parts.c: only share `part` of n_parts; 0: everything */
@@ -277,14 +289,15 @@ struct convert_result {
 	struct gguf_source gguf;
 	struct vocab vocab;
 	uint8_t *sha256;		/* owned; 32 bytes a source file, valid after the run */
-	char *paths[PLAN_OUTPUTS];	/* owned */
+	const char *base;		/* borrowed: options.out, by which journals and locks are called */
+	char **paths;			/* owned; one an output */
 	bool kept;			/* a run that failed left something to go on with */
 	uint64_t memory;
 	unsigned workers;
 	struct target target;		/* where a size was asked for */
 	uint8_t *share;			/* owned; of a part: its shards, 1 for each */
 	/* owned; of a dry run: one a tensor, nothing measured where values stay exact */
-	struct measured *expected[PLAN_OUTPUTS];
+	struct measured **expected;
 };
 #define CONVERT_RESULT_NONE ((struct convert_result){ .ckpt = CHECKPOINT_NONE, .gguf = GGUF_SOURCE_NONE })
 /* result is valid (and to be closed) whatever is returned; its plan is filled by a dry run too. */

@@ -189,7 +189,7 @@ static enum status put_tile(void *arg, uint32_t aux, uint64_t tile, const uint8_
 
 static enum status put_claims(struct journal *j, const struct plan *p, const struct claims *c, struct err *e)
 {
-	for (uint32_t o = 0; o < p->n_outputs && c->chunks[o]; o++)
+	for (uint32_t o = 0; o < c->n_outputs && c->chunks[o]; o++)
 		for (uint64_t i = 0; i < p->out[o].n_chunks; i++)
 			if (c->chunks[o][i] && put_chunks(j, p, &(struct done_chunk){ o, i }, 1, e) != OK)
 				return e->status;
@@ -366,8 +366,10 @@ void journal_close(struct journal *j, bool keep)
 
 void claims_close(struct claims *c)
 {
-	for (size_t i = 0; i < PLAN_OUTPUTS; i++)
+	for (size_t i = 0; i < c->n_outputs; i++)
 		free(c->chunks[i]);
+	free(c->chunks);
+	free(c->sealed);
 	free(c->shards);
 	*c = (struct claims){ 0 };
 }

@@ -15,13 +15,18 @@
 
 /* What is done already. */
 struct claims {
-	uint8_t *chunks[PLAN_OUTPUTS];	/* owned; 1 for each chunk that is in its place; digests are in the header */
+	size_t n_outputs;		/* of the two lists below; 0: there are none, and nothing is done */
+	uint8_t **chunks;		/* owned; 1 for each chunk that is in its place; digests are in the header */
+	bool *sealed;			/* owned; has its final name, and is the one of this plan */
 	uint8_t *shards;		/* owned; 1 for each that was read to its end and matched its digest */
-	bool sealed[PLAN_OUTPUTS];	/* has its final name, and is the one of this plan */
 	uint64_t n_chunks, bytes;
 	size_t n_shards;
 };
 void claims_close(struct claims *c);
+static inline bool claims_sealed(const struct claims *c, size_t output)
+{
+	return output < c->n_outputs && c->sealed[output];
+}
 
 struct journal;
 enum { JOURNAL_EVERY = 1 << 30, JOURNAL_SECONDS = 10 };

@@ -137,7 +137,7 @@ static bool has_prefix(struct str s, const char *prefix)
 static void copy_metadata(const struct plan *p, const struct plan_output *out, const struct plan_options *o,
 			  struct gguf_writer *w)
 {
-	const struct gguf *g = &p->gguf->gguf;
+	const struct gguf *g = &p->gguf->set.gguf;
 
 	for (size_t i = 0; i < g->n_kv; i++) {
 		struct str key = g->kv[i].key;
@@ -209,7 +209,7 @@ static void put_origin(const struct plan *p, struct gguf_writer *w)
 		{ "ingot.dropped", "ingot.origin.dropped", GGUF_STR },
 		{ "ingot.recipe", "ingot.origin.recipe", GGUF_STR },
 	};
-	const struct gguf *g = &p->gguf->gguf;
+	const struct gguf *g = &p->gguf->set.gguf;
 
 	for (size_t i = 0; p->gguf->sealed && i < sizeof keys / sizeof *keys; i++) {
 		const struct gguf_kv *a = of_type(g, keys[i].was, keys[i].elem);
@@ -273,6 +273,16 @@ static enum status put_provenance(const struct plan *p, struct plan_output *out,
 	free(sizes);
 	free(recipe);
 	return OK;
+}
+
+enum status metadata_put_rest(const struct plan *p, struct plan_output *out, const struct plan_options *o,
+			      struct gguf_writer *w, struct err *e)
+{
+	struct str arch = STR("deepseek4");
+
+	if (!p->gguf || gguf_str(&p->gguf->set.gguf, "general.architecture", &arch))
+		gguf_put_str(w, "general.architecture", arch);
+	return put_provenance(p, out, o, w, e);
 }
 
 enum status metadata_put(const struct plan *p, struct plan_output *out, const struct vocab *v,

@@ -217,7 +217,7 @@ void parts_clear(const char *out)
 static enum status begin(const struct convert_options *o, const struct convert_result *r,
 			 const uint8_t plan[SHA256_BYTES], struct err *e)
 {
-	const char *out = r->paths[0];
+	const char *out = r->base;
 	bool known = parts_exist(out), finishing = is_there(out, ".journal"), leftover = finishing;
 	char text[RECORD_LIMIT];
 	unsigned n = 0;
@@ -241,6 +241,7 @@ static enum status begin(const struct convert_options *o, const struct convert_r
 			       "start anew with --force", out);
 	if (o->force) {
 		parts_clear(out);
+		split_leftovers(out, true);
 		discard(out, ".journal");
 		for (size_t i = 0; i < r->plan.n_outputs; i++)
 			discard(r->paths[i], ".partial");
@@ -254,16 +255,16 @@ static enum status join(const struct convert_options *o, const struct convert_re
 			const uint8_t plan[SHA256_BYTES], struct err *e)
 {
 	unsigned n;
-	enum status st = parts_count(r->paths[0], plan, &n, e);
+	enum status st = parts_count(r->base, plan, &n, e);
 
-	return st == OK && n != o->n_parts ? another_division(r->paths[0], n, o->n_parts, e) : st;
+	return st == OK && n != o->n_parts ? another_division(r->base, n, o->n_parts, e) : st;
 }
 
 /* One try at OUT.lock: alone, else shared. *again: somebody begins, or ends, at this moment. */
 static enum status try_gate(struct parts *x, const char *lock, const struct convert_options *o,
 			    const struct convert_result *r, const uint8_t plan[SHA256_BYTES], bool *again, struct err *e)
 {
-	const char *out = r->paths[0];
+	const char *out = r->base;
 	enum status st;
 
 	*again = false;
@@ -295,8 +296,8 @@ enum status parts_enter(struct parts *x, const struct convert_options *o, const 
 			const uint8_t plan[SHA256_BYTES], struct err *e)
 {
 	enum { TRIES = 100, WAIT_NS = 20000000 };
-	char *name = parts_name(r->paths[0], o->part, o->n_parts, e);
-	char *own = name ? path_with(name, ".lock", e) : NULL, *lock = own ? path_with(r->paths[0], ".lock", e) : NULL;
+	char *name = parts_name(r->base, o->part, o->n_parts, e);
+	char *own = name ? path_with(name, ".lock", e) : NULL, *lock = own ? path_with(r->base, ".lock", e) : NULL;
 	bool again = true;
 	enum status st = lock ? OK : e->status;
 
@@ -378,11 +379,11 @@ static enum status all_done(const struct convert_result *r, unsigned n, const st
 			snprintf(list + n_list, sizeof list - n_list, ", ...");
 		missing++;
 		log_add(notes, "%s: part %u/%u is not complete (%zu of %zu shards); run it: this command with --part %u/%u "
-			"in place of --finish", r->paths[0], k, n, done, own, k, n);
+			"in place of --finish", r->base, k, n, done, own, k, n);
 	}
 	if (missing)
 		return err_set(e, damaged ? ERR_MISMATCH : ERR_USAGE, "%s: %u of %u parts %s: --part %s",
-			       r->paths[0], missing, n, damaged ? "have to be run again, their bytes are not what they wrote"
+			       r->base, missing, n, damaged ? "have to be run again, their bytes are not what they wrote"
 								: "are not complete; run them and --finish again", list);
 	return OK;
 }
@@ -395,7 +396,7 @@ enum status parts_merge(struct journal *j, struct convert_result *r, const struc
 	enum status st = paths ? OK : e->status;
 
 	for (unsigned k = 0; k < n && st == OK; k++) {
-		char *name = parts_name(r->paths[0], k + 1, n, e);
+		char *name = parts_name(r->base, k + 1, n, e);
 
 		if (!name || !(paths[k] = path_with(name, ".journal", e)))
 			st = e->status;

@@ -243,9 +243,10 @@ static enum status order_feeds(struct plan *p, struct err *e)
 enum status plan_prepare(struct plan *p, const struct checkpoint *c, struct err *e)
 {
 	*p = (struct plan){ .ckpt = c, .n_outputs = 1 };
+	p->out = mem_new(PLAN_OUTPUTS, sizeof *p->out, "the plan", e);
 	p->shards = mem_new(c->n_shards, sizeof *p->shards, "the plan", e);
 	p->dropped = mem_new(4, sizeof *p->dropped, "the plan", e);
-	if (!p->shards || !p->dropped)
+	if (!p->out || !p->shards || !p->dropped)
 		return e->status;
 	for (size_t i = 0; i < c->n_shards; i++) {
 		p->shards[i].use = mem_new(c->headers[i].n_tensors, 1, "the plan", e);
@@ -257,7 +258,7 @@ enum status plan_prepare(struct plan *p, const struct checkpoint *c, struct err 
 	return OK;
 }
 
-static enum status room_for_errors(struct plan_output *out, struct err *e)
+enum status plan_room_for_errors(struct plan_output *out, struct err *e)
 {
 	bool any = false;
 
@@ -282,7 +283,7 @@ enum status plan_finish(struct plan *p, const struct vocab *v, const struct plan
 	for (size_t i = 0; i < p->n_outputs; i++)
 		TRY(layout_output(p, &p->out[i], v, o, e));
 	for (size_t i = 0; i < p->n_outputs; i++)
-		TRY(room_for_errors(&p->out[i], e));
+		TRY(plan_room_for_errors(&p->out[i], e));
 out:
 	return st;
 }
@@ -333,6 +334,13 @@ out:
 	return st;
 }
 
+void plan_output_close(struct plan_output *out)
+{
+	free(out->tensors);
+	free(out->errors);
+	gguf_writer_close(&out->header);
+}
+
 const char *plan_source_type(const struct plan_tensor *t)
 {
 	return t->source_kind == SOURCE_FP4 ? "FP4" : t->source_kind == SOURCE_FP8 ? "FP8"
@@ -341,11 +349,9 @@ const char *plan_source_type(const struct plan_tensor *t)
 
 void plan_close(struct plan *p)
 {
-	for (size_t i = 0; i < PLAN_OUTPUTS; i++) {
-		free(p->out[i].tensors);
-		free(p->out[i].errors);
-		gguf_writer_close(&p->out[i].header);
-	}
+	for (size_t i = 0; p->out && i < p->n_outputs; i++)
+		plan_output_close(&p->out[i]);
+	free(p->out);
 	for (size_t i = 0; p->shards && i < p->ckpt->n_shards; i++) {
 		free(p->shards[i].feeds);
 		free(p->shards[i].use);

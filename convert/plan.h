@@ -21,6 +21,13 @@ enum status plan_add_feed(struct plan *p, const struct st_tensor *t, struct feed
 enum status plan_finish(struct plan *p, const struct vocab *v, const struct plan_options *o,
 			struct log *notes, struct err *e) MUST_USE;
 
+/* Sums for the report, where any tensor is measured. */
+enum status plan_room_for_errors(struct plan_output *out, struct err *e) MUST_USE;
+void plan_output_close(struct plan_output *out);
+/* layout.c: one file of an output; whole has all its tensors, and may be the same. */
+enum status layout_file(const struct plan *p, struct plan_output *whole, struct plan_output *out, const struct vocab *v,
+			const struct plan_options *o, struct err *e) MUST_USE;
+
 /* ---- types.c ----------------------------------------------------------------------------------*/
 
 /* Type and bytes of every tensor of an output, once their sources are bound. Notes say what a rule
@@ -43,5 +50,8 @@ void importance_metadata(const struct importance *m, struct gguf_writer *w);
 /* All but the seal: the model's own (made, or copied from a GGUF), then where it came from. */
 enum status metadata_put(const struct plan *p, struct plan_output *out, const struct vocab *v,
 			 const struct plan_options *o, struct gguf_writer *w, struct err *e) MUST_USE;
+/* What any file but the first of a set has of them: the architecture, and where it came from. */
+enum status metadata_put_rest(const struct plan *p, struct plan_output *out, const struct plan_options *o,
+			      struct gguf_writer *w, struct err *e) MUST_USE;
 
 #endif

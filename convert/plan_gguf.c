@@ -83,9 +83,8 @@ static void describe(struct plan_tensor *t, const struct gguf_tensor *from, bool
 }
 
 /* One source matrix and one feed for each matrix of tensor `index`. */
-static enum status bind(struct plan *p, struct plan_tensor *t, uint32_t index, struct err *e)
+static enum status bind(struct plan *p, struct plan_tensor *t, const struct st_tensor *from, uint32_t index, struct err *e)
 {
-	const struct st_tensor *from = &p->ckpt->headers[0].tensors[index];
 	unsigned d = t->want.n_dims;
 	uint64_t n = d > 2 ? t->want.shape[0] : 1, rows = 1, bytes = from->bytes / n;
 
@@ -110,15 +109,17 @@ static enum status bind(struct plan *p, struct plan_tensor *t, uint32_t index, s
 enum status plan_build_gguf(struct plan *p, const struct gguf_source *s, const struct plan_options *o,
 			    struct log *notes, struct err *e)
 {
-	const struct gguf *g = &s->gguf;
-	struct plan_output *out = &p->out[0];
+	const struct gguf *g = &s->set.gguf;
+	struct plan_output *out;
 	uint64_t n_expert = 0;
+	size_t first = 0;		/* of the file that tensor i is in */
 	struct str arch;
 	bool deepseek, has_ids;
 	enum status st;
 
 	TRY(plan_prepare(p, &s->ckpt, e));
 	p->gguf = s;
+	out = &p->out[0];
 	deepseek = gguf_str(g, "general.architecture", &arch) && str_is(arch, "deepseek4");
 	has_ids = gguf_u64(g, "deepseek4.expert_count", &n_expert) && n_expert > 0 && n_expert <= UINT32_MAX;
 	p->arch.n_expert = has_ids ? (uint32_t)n_expert : 0;
@@ -130,7 +131,9 @@ enum status plan_build_gguf(struct plan *p, const struct gguf_source *s, const s
 	for (size_t i = 0; i < g->n_tensors; i++) {
 		describe(&out->tensors[i], &g->tensors[i], deepseek, has_ids);
 		out->n_tensors++;
-		TRY(bind(p, &out->tensors[i], (uint32_t)i, e));
+		if (i > 0 && g->tensors[i].file != g->tensors[i - 1].file)
+			first = i;
+		TRY(bind(p, &out->tensors[i], &s->ckpt.headers[g->tensors[i].file].tensors[i - first], (uint32_t)i, e));
 	}
 	TRY(plan_finish(p, NULL, o, notes, e));
 out:

@@ -82,7 +82,7 @@ static void take_chunks(struct reading *r, const uint8_t *p, size_t n)
 {
 	for (; n >= CHUNK_BYTES; n -= CHUNK_BYTES, p += CHUNK_BYTES) {
 		uint64_t o = load_le(p, 4), i = load_le(p + 4, 8);
-		const struct plan_output *out = &r->p->out[o < PLAN_OUTPUTS ? o : 0];
+		const struct plan_output *out = &r->p->out[o < r->p->n_outputs ? o : 0];
 
 		if (o >= r->p->n_outputs || i >= out->n_chunks)
 			continue;
@@ -289,8 +289,27 @@ static enum status check_all(struct checking *k, struct err *e)
 	return is_stopped(k) ? err_stopped(e, k->run->stop, "") : OK;
 }
 
+/* The lists of outputs, if they are not there yet. */
+static enum status claims_room(struct claims *c, const struct plan *p, struct err *e)
+{
+	if (c->n_outputs)
+		return OK;
+	c->chunks = mem_new(p->n_outputs, sizeof *c->chunks, "the list of outputs", e);
+	c->sealed = mem_new(p->n_outputs, sizeof *c->sealed, "the list of outputs", e);
+	if (!c->chunks || !c->sealed) {
+		free(c->chunks);
+		free(c->sealed);
+		*c = (struct claims){ 0 };
+		return e->status;
+	}
+	c->n_outputs = p->n_outputs;
+	return OK;
+}
+
 static enum status claims_open(struct claims *c, const struct plan *p, struct err *e)
 {
+	if (claims_room(c, p, e) != OK)
+		return e->status;
 	for (size_t o = 0; o < p->n_outputs; o++)
 		if (!(c->chunks[o] = mem_new((size_t)p->out[o].n_chunks, 1, "the list of chunks", e)))
 			return e->status;
@@ -432,6 +451,7 @@ enum status journal_find_sealed(const struct journal *j, const struct plan *p, c
 	struct record x;
 	enum status st;
 
+	TRY(claims_room(c, p, e));
 	TRY(load(&r, j, j->path, e));
 	while (next(&r, &x))
 		if (x.kind == RECORD_SEALED && x.n == 4 + SHA256_BYTES && load_le(x.p, 4) < p->n_outputs) {

@@ -28,7 +28,7 @@ static enum status read_on(struct shard_stream *s, const struct conversion *c, u
 			return e->status;
 		sha256_add(&s->hash, to, (size_t)part);
 		if (c->p->gguf && c->p->gguf->sealed &&
-		    seal_follow_add(&s->follow, c->p->gguf, s->pos, to, part, e) != OK)
+		    seal_follow_add(&s->follow, c->p->gguf, s->shard, s->pos, to, part, e) != OK)
 			return e->status;
 		s->pos += part;
 	}
@@ -123,7 +123,7 @@ static bool is_claimed(const struct unit *u, const struct conversion *c, const s
 
 	for (size_t i = 0; i < u->n_feeds; i++) {
 		const struct plan_tensor *t = tensor_of(c->p, &f[i]);
-		const uint8_t *chunks = c->claims->chunks[f[i].output];
+		const uint8_t *chunks = c->claims->n_outputs ? c->claims->chunks[f[i].output] : NULL;
 
 		all &= chunks && chunks[t->first_chunk + f[i].matrix * t->chunks.per_matrix + u->chunk];
 	}

@@ -13,8 +13,8 @@ struct seal_follow {
 	uint64_t chunk, n;		/* chunks of that tensor, and of all, that have passed */
 	struct sha256 hash;
 };
-/* n bytes at pos, which follow those of the call before. ERR_MISMATCH names what differs. */
-enum status seal_follow_add(struct seal_follow *f, const struct gguf_source *s, uint64_t pos,
+/* n bytes of file number `file` at pos, which follow those of the call before. ERR_MISMATCH names what differs. */
+enum status seal_follow_add(struct seal_follow *f, const struct gguf_source *s, uint32_t file, uint64_t pos,
 			    const uint8_t *p, uint64_t n, struct err *e) MUST_USE;
 
 /* What one worker owns. in holds the piece that was read last (or a unit's whole source), aux what was read apart from the

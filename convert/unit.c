@@ -224,7 +224,7 @@ enum status unit_write(const struct unit *u, const struct conversion *c, uint32_
 		const struct plan_tensor *t = &c->p->out[f->output].tensors[f->tensor];
 		uint64_t chunk = f->matrix * t->chunks.per_matrix + u->chunk;
 
-		if (c->claims->sealed[f->output])
+		if (claims_sealed(c->claims, f->output))
 			continue;	/* made again for its digest alone; the seals are compared at the end */
 		if (output_write(&c->outputs[f->output], u->bytes, (size_t)u->range.bytes,
 				 t->off + seal_chunk(&t->chunks, chunk).off, e) != OK ||

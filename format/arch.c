@@ -272,6 +272,7 @@ static enum status read_gguf_arrays(struct arch *a, const struct gguf *g, const 
 {
 	const struct gguf_kv *r = gguf_find(g, "deepseek4.attention.compress_ratios");
 	const struct gguf_kv *s = gguf_find(g, "deepseek4.swiglu_clamp_exp");
+	const struct gguf_kv *shared = gguf_find(g, "deepseek4.swiglu_clamp_shexp");
 	double limit = 0, other;
 	int64_t v;
 
@@ -295,6 +296,9 @@ static enum status read_gguf_arrays(struct arch *a, const struct gguf *g, const 
 			return err_set(e, ERR_UNSUPPORTED, "%s: deepseek4.swiglu_clamp_exp differs between layers",
 				       path);
 	a->swiglu_limit = (float)limit;
+	for (uint64_t i = 0; shared && gguf_array_float(shared, i, &other); i++)
+		if (other != limit)
+			return err_set(e, ERR_UNSUPPORTED, "%s: deepseek4.swiglu_clamp_shexp differs from swiglu_clamp_exp", path);
 	return OK;
 }
 
@@ -314,8 +318,8 @@ enum status arch_from_gguf(struct arch *a, const struct gguf *g, const char *pat
 	if (!gguf_u64(g, "deepseek4.block_count", &blocks) || blocks >= ARCH_MAX_LAYERS)
 		return missing_key(e, path, "deepseek4.block_count");
 	gguf_u64(g, "deepseek4.nextn_predict_layers", &nextn);
-	if (nextn && !gguf_find_tensor(g, "blk.0.attn_norm.weight") && nextn <= blocks)
-		blocks -= nextn;	/* an MTP-only file counts its own block */
+	blocks = peer_blocks(g, blocks, nextn);
+	TRY(peer_check(g, path, e));
 	a->n_layer = (uint32_t)blocks;
 	a->n_mtp = (uint32_t)nextn;
 	TRY(read_table(a, g, path, e));

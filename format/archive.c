@@ -200,6 +200,17 @@ static enum status settle(const struct filter *s, const struct pick *k, struct e
 
 /* ---- zip ------------------------------------------------------------------------------------*/
 
+/* Where in the last n bytes of a file a zip's end record is that ends it, or SIZE_MAX. */
+static size_t zip_end(const uint8_t *p, size_t n)
+{
+	size_t i = n >= ZIP_END ? n - ZIP_END + 1 : 0;
+
+	while (i-- > 0)
+		if (memcmp(p + i, "PK\5\6", 4) == 0 && i + ZIP_END + load_le(p + i + 20, 2) == n)
+			return i;
+	return SIZE_MAX;
+}
+
 /* The end record must end the file and stand right behind the directory, so that nothing is in
  * front of the archive and nothing follows it. entries receives the number it declares. */
 static enum status zip_check(const struct file *f, uint64_t *entries, struct err *e)
@@ -212,9 +223,7 @@ static enum status zip_check(const struct file *f, uint64_t *entries, struct err
 	if (!p)
 		return e->status;
 	TRY(file_read(f, p, n, base, e));
-	for (i = n >= ZIP_END ? n - ZIP_END + 1 : 0; i-- > 0;)
-		if (memcmp(p + i, "PK\5\6", 4) == 0 && i + ZIP_END + load_le(p + i + 20, 2) == n)
-			break;
+	i = zip_end(p, n);
 	if (i == SIZE_MAX) {
 		st = err_set(e, ERR_FORMAT, "%s: no zip end record at its end: it is cut short or something "
 			     "follows it; download it again", f->path);
@@ -233,7 +242,7 @@ static enum status zip_check(const struct file *f, uint64_t *entries, struct err
 			     "%llu: something was put before or between; download it again", f->path,
 			     (unsigned long long)dir_end, (unsigned long long)(base + i));
 	else if (load_le(p + i + 16, 4) != UINT32_MAX)
-		st = zip_names_agree(f, load_le(p + i + 16, 4), load_le(p + i + 12, 4), e);
+		st = zip_check_members(f, load_le(p + i + 16, 4), load_le(p + i + 12, 4), e);
 out:
 	free(p);
 	return st;
@@ -375,6 +384,22 @@ static char *split_member(char *path)
 	return NULL;
 }
 
+/* A text; not one that others would unpack. */
+static enum status read_plain(const struct file *f, uint64_t limit, char **text, size_t *n, struct err *e)
+{
+	size_t tail;
+
+	if (file_slurp(f, limit, text, n, e) != OK)
+		return e->status;
+	tail = (size_t)u64_min(*n, ZIP_TAIL);
+	if (zip_end((const uint8_t *)*text + *n - tail, tail) == SIZE_MAX)
+		return OK;
+	free(*text);
+	*text = NULL;
+	return err_set(e, ERR_FORMAT, "%s: is no text: it ends as a zip does, with something put before it; download it again",
+		       f->path);
+}
+
 enum status text_from(const struct file *f, const char *member, uint64_t limit, uint64_t max_memory,
 		      char **text, size_t *n, struct err *e)
 {
@@ -401,7 +426,7 @@ enum status text_from(const struct file *f, const char *member, uint64_t limit, 
 		st = err_set(e, ERR_FORMAT, "%s: is no archive and has no member '%.200s'", f->path, member);
 	} else {
 		TRY(check_size(&t, f->id.size, e));
-		st = file_slurp(f, limit, text, n, e);
+		st = read_plain(f, limit, text, n, e);
 	}
 	if (st == OK && kind != PLAIN) {
 		*text = t.p;

@@ -184,7 +184,8 @@ struct gguf_tensor {
 	struct str name;
 	uint64_t shape[GGUF_MAX_DIMS];	/* slowest first */
 	uint8_t n_dims, dtype;
-	uint64_t off, bytes;		/* from the start of the file */
+	uint16_t file;			/* which file of a set holds it: see gguf_set.c; 0 of a single one */
+	uint64_t off, bytes;		/* from the start of that file */
 };
 struct gguf {
 	uint8_t *header;		/* owned: bytes [0, data_off) of the file */
@@ -212,6 +213,10 @@ bool gguf_next_str(const struct gguf_kv *kv, uint64_t *at, struct str *v);
 /* Element i of a numeric array (integers as i64, floats through *f); false out of range. */
 bool gguf_array_int(const struct gguf_kv *kv, uint64_t i, int64_t *v);
 bool gguf_array_float(const struct gguf_kv *kv, uint64_t i, double *v);
+
+/* The tensors of n headers as one list, in *all: keys and what else there is stay the first one's. It owns its tensors
+ * and tensor_index; all else is parts', which have to outlive it. A name that two have is an error. */
+enum status gguf_join(struct gguf *all, const struct gguf *parts, size_t n, const struct file *files, struct err *e) MUST_USE;
 
 /* A header under construction. Keys are written in call order. All put calls are sticky: an
  * error shows in gguf_writer_finish. */
@@ -248,6 +253,40 @@ uint64_t gguf_put_tensor(struct gguf_writer *w, const char *name, enum dtype t, 
  * *file_size the size of the whole file. */
 enum status gguf_writer_finish(struct gguf_writer *w, uint64_t *file_size, struct err *e) MUST_USE;
 void gguf_writer_close(struct gguf_writer *w);
+
+/* ---- gguf_set.c: a model in one GGUF or in several ----------------------------------------*/
+
+/* The files of a set lie in one directory and are called STEM-00001-of-00003.gguf. Each has the keys below; the model's
+ * own keys are the first file's. */
+enum { GGUF_SET_MOST = 4096 };
+#define SPLIT_KEY_NO		"split.no"		/* from 0 */
+#define SPLIT_KEY_COUNT		"split.count"
+#define SPLIT_KEY_TENSORS	"split.tensors.count"	/* of all files */
+#define SPLIT_KEY_ROOTS		"ingot.split.root"	/* where sealed: every file's ingot.seal.root, 32 bytes each */
+#define SPLIT_KEY_FIRST		"ingot.split.header_sha256"	/* in all but the first: its ingot.seal.header_sha256 */
+/* Whether path ends like a set's: -NNNNN-of-NNNNN.gguf. number counts from 0; stem: bytes before that ending. */
+struct gguf_set_name { size_t stem; unsigned number, n; };
+bool gguf_set_name(const char *path, struct gguf_set_name *name);
+/* The path of another number of the set; stem bytes of path are kept. Owned by the caller. */
+char *gguf_set_path(const char *path, const struct gguf_set_name *name, unsigned number, struct err *e) MUST_USE;
+
+struct gguf_set {
+	struct file *files;		/* owned; in the order of their numbers; of one that is missing, fd is -1 */
+	struct gguf *parts;		/* owned; the header of each */
+	size_t n, n_missing;
+	struct gguf gguf;		/* the whole: the first file's keys, the tensors of all; see gguf_join */
+};
+/* path is a GGUF, or any file of a set. All headers are read and checked against each other: numbers, counts, no tensor
+ * twice, and, where sealed, that they were made together. */
+enum status gguf_set_open(struct gguf_set *s, const char *path, struct log *notes, struct err *e) MUST_USE;
+/* The same for one who looks closer: seals are not compared, and files may be missing: if any are, only what is there is
+ * checked, and gguf is not filled. */
+enum status gguf_set_find(struct gguf_set *s, const char *path, struct log *notes, struct err *e) MUST_USE;
+/* What the seals of the files that are there say of each other. ERR_MISMATCH names a file of another conversion. */
+enum status gguf_set_check_seals(const struct gguf_set *s, struct err *e) MUST_USE;
+enum status gguf_set_unchanged(const struct gguf_set *s, struct err *e) MUST_USE;
+uint64_t gguf_set_bytes(const struct gguf_set *s);	/* of all files */
+void gguf_set_close(struct gguf_set *s);		/* a zeroed struct is closed */
 
 /* ---- seal.c: digests inside a GGUF (docs/format.md) ---------------------------------------*/
 

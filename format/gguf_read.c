@@ -453,27 +453,40 @@ static int compare_at(const void *a, const void *b, void *names)
 			   name_at(names, *(const uint32_t *)b));
 }
 
-/* Positions 0..n-1 in order of their names. No name may come twice. */
-static enum status build_index(struct reader *r, struct name_column l, size_t n, const char *what,
-			       uint32_t **index, size_t *index_size)
+/* Positions 0..n-1 in order of their names; *twice is where, in that order, a name comes again, or 0. */
+static enum status sort_names(struct name_column l, size_t n, uint32_t **index, size_t *index_size, size_t *twice,
+			      struct err *e)
 {
-	uint32_t *x = mem_new(n, sizeof *x, "an index of names", r->e);
+	uint32_t *x = mem_new(n, sizeof *x, "an index of names", e);
 
+	*twice = 0;
 	*index = x;
 	if (!x)
-		return r->e->status;
+		return e->status;
 	*index_size = n;
 	for (size_t i = 0; i < n; i++)
 		x[i] = (uint32_t)i;
 	qsort_r(x, n, sizeof *x, compare_at, &l);
-	for (size_t i = 1; i < n; i++) {
-		const struct str *s = name_at(&l, x[i]);
-		if (compare_str(name_at(&l, x[i - 1]), s) == 0)
-			return err_set(r->e, ERR_FORMAT, "%s: %s %.*s occurs twice; which one "
-				       "holds is not defined", r->f->path, what,
-				       (int)u64_min(s->n, 120), s->p);
-	}
+	for (size_t i = 1; i < n && !*twice; i++)
+		if (compare_str(name_at(&l, x[i - 1]), name_at(&l, x[i])) == 0)
+			*twice = i;
 	return OK;
+}
+
+/* No name may come twice. */
+static enum status build_index(struct reader *r, struct name_column l, size_t n, const char *what,
+			       uint32_t **index, size_t *index_size)
+{
+	const struct str *s;
+	size_t twice;
+
+	if (sort_names(l, n, index, index_size, &twice, r->e) != OK)
+		return r->e->status;
+	if (!twice)
+		return OK;
+	s = name_at(&l, (*index)[twice]);
+	return err_set(r->e, ERR_FORMAT, "%s: %s %.*s occurs twice; which one holds is not defined", r->f->path, what,
+		       (int)u64_min(s->n, 120), s->p);
 }
 
 static const struct str *find(struct name_column l, const uint32_t *index, size_t n, const char *key)
@@ -539,6 +552,43 @@ out:
 	if (st != OK)
 		gguf_close(g);
 	return st;
+}
+
+enum status gguf_join(struct gguf *all, const struct gguf *parts, size_t n, const struct file *files, struct err *e)
+{
+	size_t n_tensors = 0, twice;
+	uint64_t header = 0;
+
+	*all = parts[0];
+	all->tensors = NULL;
+	all->tensor_index = NULL;
+	for (size_t i = 0; i < n; i++) {
+		n_tensors += parts[i].n_tensors;
+		header += parts[i].data_off;
+		if (n_tensors > GGUF_MAX_TENSORS || header > GGUF_MAX_HEADER)
+			return err_set(e, ERR_UNSUPPORTED, "%s: with it the set has more than %d tensors or more than %d bytes of "
+				       "headers", files[i].path, GGUF_MAX_TENSORS, GGUF_MAX_HEADER);
+	}
+	if (!(all->tensors = mem_new(n_tensors, sizeof *all->tensors, "the tensors of a set", e)))
+		return e->status;
+	all->n_tensors = 0;
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < parts[i].n_tensors; k++) {
+			all->tensors[all->n_tensors] = parts[i].tensors[k];
+			all->tensors[all->n_tensors++].file = (uint16_t)i;
+		}
+	if (sort_names(tensor_names(all), n_tensors, &all->tensor_index, &all->tensor_index_size, &twice, e) != OK)
+		return e->status;
+	if (twice) {
+		const struct gguf_tensor *a = &all->tensors[all->tensor_index[twice - 1]];
+		const struct gguf_tensor *b = &all->tensors[all->tensor_index[twice]];
+		bool swap = a->file > b->file;
+
+		return err_set(e, ERR_FORMAT, "%s: tensor %.*s is in %s too; which one holds is not defined: one of the files is "
+			       "of another set", files[(swap ? a : b)->file].path, (int)a->name.n, a->name.p,
+			       files[(swap ? b : a)->file].path);
+	}
+	return OK;
 }
 
 void gguf_close(struct gguf *g)

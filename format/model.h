@@ -118,6 +118,17 @@ enum status wants_build(struct wants *l, const struct arch *a, enum model_part p
 void wants_close(struct wants *l);
 const struct want *wants_find(const struct wants *l, enum role r, uint32_t layer);
 
+/* ---- peers.c: deepseek4 GGUFs of others ------------------------------------------------------*/
+
+/* A tensor by our name, whatever the file calls it; NULL if it has none. */
+const struct gguf_tensor *peer_find_tensor(const struct gguf *g, const char *name);
+struct str peer_own_name(struct str name);	/* our name of a tensor; others' names of it become ours */
+bool peer_is_pre(struct str pre, const char *known);	/* names of one pre-tokenizer */
+/* ERR_UNSUPPORTED, with what and whose it is, for layouts that are not read here. */
+enum status peer_check(const struct gguf *g, const char *path, struct err *e) MUST_USE;
+/* Layers of the trunk, by the file's block_count and nextn_predict_layers and the tensors that it has. */
+uint64_t peer_blocks(const struct gguf *g, uint64_t blocks, uint64_t nextn);
+
 /* ---- census.c: what the model weighs --------------------------------------------------------*/
 
 struct census {

@@ -162,6 +162,7 @@ enum role role_by_name(struct str name, uint32_t *layer)
 	uint64_t n = 0;
 	size_t i = 4;
 
+	name = peer_own_name(name);
 	*layer = LAYER_NONE;
 	if (name.n > 5 && memcmp(name.p, "blk.", 4) == 0) {
 		for (; i < name.n && name.p[i] >= '0' && name.p[i] <= '9' && n < LAYER_NONE / 10; i++)

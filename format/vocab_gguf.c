@@ -86,7 +86,7 @@ static enum status read_name(const struct gguf *g, const char *key, const char *
 
 	if (!gguf_str(g, key, s))
 		return err_set(e, ERR_FORMAT, "%s: %s: missing, or not a string", path, key);
-	if (!str_is(*s, known))
+	if (!peer_is_pre(*s, known))
 		return err_set(e, ERR_UNSUPPORTED, "%s: %s is '%s': only '%s' is known", path, key,
 			       vocab_show(buf, *s), known);
 	return OK;
@@ -197,7 +197,7 @@ enum status vocab_from_gguf(struct vocab *v, const struct gguf *g, const char *p
 	*v = (struct vocab){ .bos = TOKEN_NONE, .eos = TOKEN_NONE, .pad = TOKEN_NONE };
 	TRY(read_name(g, "tokenizer.ggml.model", "gpt2", &s, path, e));
 	TRY(read_name(g, "tokenizer.ggml.pre", VOCAB_PRE, &s, path, e));
-	memcpy(v->pre, s.p, s.n);
+	memcpy(v->pre, s.p, s.n);	/* of a name that is known: it fits */
 	TRY(read_lists(v, g, path, e));
 	TRY(check_ids(v, g, path, e));
 	v->bos = id_of(g, "tokenizer.ggml.bos_token_id");

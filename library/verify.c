@@ -96,6 +96,25 @@ static void add_damage(struct ingot_verdict *v, const struct sealed_report *r)
 		add_place(v, "padding", r->padding_at, r->padding_at + 1);
 }
 
+/* Of several files also each by its name. */
+static void add_set(struct ingot_verdict *v, const struct verify_report *r)
+{
+	for (size_t i = 0; i < r->set.n; i++) {
+		const struct file *f = &r->set.files[i];
+		enum status st = r->sealed_as[i];
+		struct ingot_finding *to = NULL;
+
+		if (r->set.n > 1 && (f->fd < 0 || st != ERR_STOPPED))
+			to = add(v, f->fd < 0 ? INGOT_FILE_MISSING : st == OK ? INGOT_FILE_OK
+				     : st == ERR_NO_DIGEST ? INGOT_FILE_NO_DIGEST : INGOT_FILE_FAILED);
+		if (to) {
+			to->name = texts_addz(&v->texts, f->path);
+			to->to = f->id.size;
+		}
+		add_damage(v, &r->sealed[i]);
+	}
+}
+
 static void add_lines(struct ingot_verdict *v, const struct log *l, enum ingot_finding_kind kind)
 {
 	struct ingot_finding *f;
@@ -137,8 +156,8 @@ static void fill(struct ingot_verdict *v, const struct verify_report *r, const s
 		f->key_sha256 = texts_addz(&v->texts, r->key.fingerprint);
 	}
 	if (r->kind == VERIFY_SEALED) {
-		f->header_sha256 = texts_addz(&v->texts, r->sealed.header_sha256);
-		add_damage(v, &r->sealed);
+		f->header_sha256 = texts_addz(&v->texts, r->sealed[0].header_sha256);
+		add_set(v, r);
 	} else {
 		add_files(v, &r->files, w->strict || r->kind == VERIFY_BUNDLE);
 	}
@@ -197,7 +216,7 @@ static enum status make_verdict(struct ingot_verdict **to, const struct verify_r
 int ingot_verify(struct ingot_verdict **v, const char *model, const struct ingot_verify_options *options,
 		 const struct ingot_run *run, struct ingot_error *e)
 {
-	struct verify_report r = { .file = FILE_NONE };
+	struct verify_report r = { .kind = VERIFY_NOTHING };
 	struct verify_wish w;
 	struct err own = { 0 };
 	struct call c;

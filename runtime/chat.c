@@ -204,7 +204,7 @@ enum status chat_release_of(const struct model *m, enum chat_release *r, const c
 	else if (m->arch.n_ratio >= m->arch.n_layer + 3)
 		*why = "its list of compression ratios counts DSpark modules";
 	else if (m->is_gguf)
-		*why = gguf_says(&m->gguf);
+		*why = gguf_says(&m->set.gguf);
 	*r = *why ? CHAT_0731 : CHAT_PREVIEW;
 	if (!*why)
 		*why = "nothing in it says that it is a later one";

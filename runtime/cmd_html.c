@@ -109,10 +109,17 @@ static void put_sources(struct html *h, const struct gguf *g)
 	html_row_end(h);
 }
 
-void cmd_html_gguf(struct html *h, const char *role, const char *path, const struct gguf *g, const struct file *f)
+void cmd_html_gguf(struct html *h, const char *role, const char *path, const struct gguf_set *s)
 {
+	const struct gguf *g = &s->parts[0];	/* of several files, the one with the model's keys */
+
 	begin_table(h, role, path, "GGUF");
-	put_bytes(h, f->id.size);
+	put_bytes(h, gguf_set_bytes(s));
+	if (s->n > 1) {
+		html_row(h, "Files");
+		html_put(h, "%zu of one set", s->n);
+		html_row_end(h);
+	}
 	put_key(h, g, "Architecture", "general.architecture");
 	put_seal(h, g);
 	put_key(h, g, "Made by", "ingot.tool");

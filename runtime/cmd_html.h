@@ -14,7 +14,7 @@
 /* ---- cmd_html.c: where the figures come from ------------------------------------------------------*/
 
 /* A table of what the headers say of a model; role: "Model", "Reference". */
-void cmd_html_gguf(struct html *h, const char *role, const char *path, const struct gguf *g, const struct file *f);
+void cmd_html_gguf(struct html *h, const char *role, const char *path, const struct gguf_set *s);
 void cmd_html_checkpoint(struct html *h, const char *role, const char *path, const struct checkpoint *c);
 /* A command that makes the page's figures again, quoted for a shell; NULL ends words. */
 void cmd_html_command(struct html *h, const char *const *words);

@@ -285,7 +285,7 @@ static void put_missing(struct html *h, const struct comparison *c)
 static void put_side(struct html *h, const char *role, const struct tensors *t)
 {
 	if (t->is_gguf)
-		cmd_html_gguf(h, role, t->path, &t->gguf, &t->file);
+		cmd_html_gguf(h, role, t->path, &t->set);
 	else
 		cmd_html_checkpoint(h, role, t->path, &t->model.ckpt);
 }

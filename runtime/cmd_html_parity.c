@@ -297,7 +297,7 @@ out:
 static void put_model(struct html *h, const char *role, const struct model *m)
 {
 	if (m->is_gguf)
-		cmd_html_gguf(h, role, m->path, &m->gguf, &m->file);
+		cmd_html_gguf(h, role, m->path, &m->set);
 	else
 		cmd_html_checkpoint(h, role, m->path, &m->ckpt);
 }

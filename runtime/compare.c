@@ -330,7 +330,7 @@ static enum status open_workers(struct work *w, unsigned n, struct err *e)
 
 static enum status check_unchanged(const struct tensors *l, struct err *e)
 {
-	return l->is_gguf ? file_unchanged(&l->file, e) : model_unchanged(&l->model, e);
+	return l->is_gguf ? gguf_set_unchanged(&l->set, e) : model_unchanged(&l->model, e);
 }
 
 enum status compare_run(struct comparison *c, const struct compare_options *o, struct err *e)

@@ -27,14 +27,13 @@ struct tensor {
 struct tensors {
 	char *path;			/* owned */
 	bool is_gguf;
-	struct file file;
-	struct gguf gguf;
+	struct gguf_set set;		/* a GGUF's files */
 	struct model model;		/* a checkpoint */
 	struct tensor *v;		/* owned; in the order of the file */
 	const struct tensor **by_name;	/* owned */
 	size_t n;
 };
-#define TENSORS_NONE ((struct tensors){ .file = FILE_NONE, .model = MODEL_NONE })
+#define TENSORS_NONE ((struct tensors){ .model = MODEL_NONE })
 /* part: which of a checkpoint's; ignored for a GGUF, which has what it has. */
 enum status tensors_open(struct tensors *l, const char *path, enum model_part part, const struct source_options *source,
 			 struct log *notes, struct err *e) MUST_USE;

@@ -22,10 +22,9 @@ static enum status open_gguf(struct model *m, enum model_part part, struct log *
 	enum status st;
 
 	m->is_gguf = true;
-	TRY(file_open(&m->file, AT_FDCWD, m->path, true, m->path, e));
-	TRY(gguf_read(&m->gguf, &m->file, notes, e));
-	TRY(arch_from_gguf(&m->arch, &m->gguf, m->path, e));
-	trunk = gguf_find_tensor(&m->gguf, "blk.0.attn_norm.weight") != NULL;
+	TRY(gguf_set_open(&m->set, m->path, notes, e));
+	TRY(arch_from_gguf(&m->arch, &m->set.gguf, m->path, e));
+	trunk = gguf_find_tensor(&m->set.gguf, "blk.0.attn_norm.weight") != NULL;
 	if (part == PART_TRUNK && m->arch.n_mtp && !trunk)
 		st = err_set(e, ERR_UNSUPPORTED, "%s: holds an MTP block alone; run the model that it belongs to",
 			     m->path);
@@ -125,7 +124,7 @@ out:
 
 static enum status gguf_vocab(const struct model *m, struct vocab *v, struct err *e)
 {
-	enum status st = vocab_from_gguf(v, &m->gguf, m->path, e);
+	enum status st = vocab_from_gguf(v, &m->set.gguf, m->path, e);
 
 	if (st != OK || v->n_tokens == m->arch.n_vocab)
 		return st;
@@ -142,7 +141,7 @@ enum status model_vocab(const struct model *m, struct vocab *v, bool *found, str
 
 	*v = (struct vocab){ 0 };
 	if (m->is_gguf) {
-		*found = gguf_find(&m->gguf, "tokenizer.ggml.tokens") != NULL;
+		*found = gguf_find(&m->set.gguf, "tokenizer.ggml.tokens") != NULL;
 		return *found ? gguf_vocab(m, v, e) : OK;
 	}
 	t = checkpoint_file(&m->ckpt, "tokenizer.json");
@@ -159,7 +158,7 @@ enum status model_unchanged(const struct model *m, struct err *e)
 	enum status st = OK;
 
 	if (m->is_gguf)
-		return file_unchanged(&m->file, e);
+		return gguf_set_unchanged(&m->set, e);
 	for (size_t i = 0; i < m->ckpt.n_files && st == OK; i++)
 		st = file_unchanged(&m->ckpt.files[i].file, e);
 	return st;
@@ -169,8 +168,10 @@ uint64_t model_header_bytes(const struct model *m)
 {
 	uint64_t n = m->wants.n * (sizeof *m->wants.w + sizeof *m->weights) + store_table_bytes(m->store);
 
+	for (size_t i = 0; i < m->set.n; i++)
+		n += m->set.parts[i].data_off;
 	if (m->is_gguf)
-		return n + m->gguf.data_off + m->gguf.n_tensors * sizeof *m->gguf.tensors;
+		return n + (m->set.n > 1 ? 2 : 1) * m->set.gguf.n_tensors * sizeof *m->set.gguf.tensors;
 	for (size_t i = 0; i < m->ckpt.n_shards; i++)
 		n += m->ckpt.headers[i].data_off;
 	return n + m->ckpt.n_tensors * (sizeof(struct st_tensor) + sizeof(void *));
@@ -181,8 +182,8 @@ uint64_t model_tensor_bytes(const struct model *m)
 	uint64_t n = 0;
 
 	if (m->is_gguf)
-		for (size_t i = 0; i < m->gguf.n_tensors; i++)
-			n += m->gguf.tensors[i].bytes;
+		for (size_t i = 0; i < m->set.gguf.n_tensors; i++)
+			n += m->set.gguf.tensors[i].bytes;
 	else
 		for (size_t i = 0; i < m->ckpt.n_shards; i++)
 			n += m->ckpt.files[i].file.id.size - m->ckpt.headers[i].data_off;
@@ -195,8 +196,7 @@ void model_close(struct model *m)
 	free(m->weights);
 	free(m->weight_at);
 	wants_close(&m->wants);
-	gguf_close(&m->gguf);
-	file_close(&m->file);
+	gguf_set_close(&m->set);
 	checkpoint_close(&m->ckpt);
 	free(m->path);
 	*m = MODEL_NONE;

@@ -28,15 +28,19 @@ static bool has_draft_modules(const struct model *m)
 	return false;
 }
 
-/* DIR/mtp-NAME of DIR/NAME, owned by the caller. */
+/* DIR/mtp-NAME of DIR/NAME; of a file of a set, DIR/mtp-STEM.gguf if that is what there is. Owned by the caller. */
 static char *sidecar_path(const char *path, struct err *e)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	size_t n = strlen(path) + sizeof "mtp-";
 	char *out = mem_new(n, 1, "a file name", e);
+	struct gguf_set_name set;
 
-	if (out)
-		snprintf(out, n, "%.*smtp-%s", (int)(name - path), path, name);
+	if (!out)
+		return NULL;
+	snprintf(out, n, "%.*smtp-%s", (int)(name - path), path, name);
+	if (access(out, F_OK) != 0 && gguf_set_name(path, &set))
+		snprintf(out, n, "%.*smtp-%.*s.gguf", (int)(name - path), path, (int)(path + set.stem - name), name);
 	return out;
 }
 

@@ -115,8 +115,7 @@ struct model {
 	char *path;			/* owned */
 	const struct source_options *source;	/* borrowed; may be NULL */
 	bool is_gguf;
-	struct file file;		/* the GGUF */
-	struct gguf gguf;
+	struct gguf_set set;		/* the GGUF's files */
 	struct checkpoint ckpt;
 	struct arch arch;
 	enum model_part part;
@@ -126,7 +125,7 @@ struct model {
 	size_t n_weight_at;
 	struct store *store;		/* owned: weights in memory, closed until store_start */
 };
-#define MODEL_NONE ((struct model){ .file = FILE_NONE, .ckpt = CHECKPOINT_NONE })
+#define MODEL_NONE ((struct model){ .ckpt = CHECKPOINT_NONE })
 /* Reads headers and checks that every tensor of the trunk is there, of the right shape and of a
  * type that can be decoded. What is wrong beyond the first finding is in notes. */
 enum status model_open(struct model *m, const char *path, struct log *notes, struct err *e) MUST_USE;

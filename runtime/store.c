@@ -403,14 +403,14 @@ void store_free(struct store *s)
 static enum status open_disk(struct store *s, struct err *e)
 {
 	const struct model *m = s->m;
-	size_t n = m->is_gguf ? 1 : m->ckpt.n_files;
+	size_t n = m->is_gguf ? m->set.n : m->ckpt.n_files;
 	const struct file **files = mem_new(n, sizeof *files, "descriptors", e);
 	enum status st;
 
 	if (!files)
 		return e->status;
 	for (size_t i = 0; i < n; i++)
-		files[i] = m->is_gguf ? &m->file : &m->ckpt.files[i].file;
+		files[i] = m->is_gguf ? &m->set.files[i] : &m->ckpt.files[i].file;
 	st = disk_open(&s->disk, files, n, e);
 	free(files);
 	return st;

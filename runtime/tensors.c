@@ -41,13 +41,12 @@ static enum status list_gguf(struct tensors *l, struct log *notes, struct err *e
 	enum status st;
 
 	l->is_gguf = true;
-	TRY(file_open(&l->file, AT_FDCWD, l->path, true, l->path, e));
-	TRY(gguf_read(&l->gguf, &l->file, notes, e));
-	l->v = mem_new(l->gguf.n_tensors, sizeof *l->v, "a list of tensors", e);
+	TRY(gguf_set_open(&l->set, l->path, notes, e));
+	l->v = mem_new(l->set.gguf.n_tensors, sizeof *l->v, "a list of tensors", e);
 	if (!l->v)
 		return e->status;
-	for (; l->n < l->gguf.n_tensors; l->n++)
-		l->v[l->n] = from_gguf(&l->gguf.tensors[l->n]);
+	for (; l->n < l->set.gguf.n_tensors; l->n++)
+		l->v[l->n] = from_gguf(&l->set.gguf.tensors[l->n]);
 out:
 	return st;
 }
@@ -161,8 +160,8 @@ bool tensors_are_mtp(const struct tensors *l)
 	struct str arch;
 	uint64_t n_mtp = 0;
 
-	return l->is_gguf && gguf_str(&l->gguf, "general.architecture", &arch) && str_is(arch, "deepseek4") &&
-	       gguf_u64(&l->gguf, "deepseek4.nextn_predict_layers", &n_mtp) && n_mtp &&
+	return l->is_gguf && gguf_str(&l->set.gguf, "general.architecture", &arch) && str_is(arch, "deepseek4") &&
+	       gguf_u64(&l->set.gguf, "deepseek4.nextn_predict_layers", &n_mtp) && n_mtp &&
 	       !tensors_find(l, STR("blk.0.attn_norm.weight"));
 }
 
@@ -170,8 +169,7 @@ void tensors_close(struct tensors *l)
 {
 	free(l->v);
 	free(l->by_name);
-	gguf_close(&l->gguf);
-	file_close(&l->file);
+	gguf_set_close(&l->set);
 	model_close(&l->model);
 	free(l->path);
 	*l = TENSORS_NONE;
@@ -222,7 +220,7 @@ static enum status gguf_values(const struct tensors *l, const struct tensor *t, 
 			       (int)t->name.n, t->name.p);
 	TRY(mem_grow(&p, &s->cap, (size_t)bytes, 1, "rows of a tensor", e));
 	s->raw = p;
-	TRY(file_read(&l->file, s->raw, (size_t)bytes, t->gguf->off + at, e));
+	TRY(file_read(&l->set.files[t->gguf->file], s->raw, (size_t)bytes, t->gguf->off + at, e));
 	if (is_integer(t->blocks))
 		return integers(l, t, s->raw, n, out, e);
 	codec_decode(t->blocks, s->raw, (size_t)n, out);

@@ -51,7 +51,7 @@ static enum status bind(struct weight *w, const struct model *m, const struct wa
 			      .cols = want->shape[want->n_dims - 1], .parts = want_parts(want) };
 	if (!m->is_gguf)
 		return OK;
-	w->tensor = gguf_find_tensor(&m->gguf, want->name);
+	w->tensor = peer_find_tensor(&m->set.gguf, want->name);
 	if (!w->tensor)
 		return err_set(e, ERR_FORMAT, "the tensor is missing (tensor %s)", want->name);
 	return check_gguf(w, e);
@@ -130,18 +130,24 @@ static enum status read_bytes(const struct weight *w, size_t i, uint64_t off, ui
 	enum status st;
 
 	TRY(room(buf, cap, n + 2 * DISK_ALIGN, e));
-	TRY(disk_read(s->disk, i, m->is_gguf ? &m->file : &m->ckpt.files[i].file, *buf, (size_t)n, off, at, e));
+	TRY(disk_read(s->disk, i, m->is_gguf ? &m->set.files[i] : &m->ckpt.files[i].file, *buf, (size_t)n, off, at, e));
 	store_count(m->store, n);
 	return OK;
 out:
 	return err_wrap(e, "tensor %s", w->want->name);
 }
 
+/* The file that messages speak of. */
+static const char *path_of(const struct weight *w)
+{
+	return w->tensor ? w->model->set.files[w->tensor->file].path : w->model->path;
+}
+
 static enum status not_finite(const struct weight *w, uint64_t matrix, uint64_t element, const char *what,
 			      struct err *e)
 {
 	return err_set(e, ERR_FORMAT, "%s: %s (tensor %s, matrix %llu, row %llu, column %llu); the file is "
-		       "damaged or was made from a damaged one, verify it", w->model->path, what,
+		       "damaged or was made from a damaged one, verify it", path_of(w), what,
 		       w->want->name, (unsigned long long)matrix, (unsigned long long)(element / w->cols),
 		       (unsigned long long)(element % w->cols));
 }
@@ -154,10 +160,10 @@ static enum status gguf_rows(const struct weight *w, uint64_t row, uint64_t n_ro
 
 	if (!dtype_bytes(t->dtype, row, w->cols, &at) || !dtype_bytes(t->dtype, n_rows, w->cols, &bytes) ||
 	    at > t->bytes || bytes > t->bytes - at)
-		return err_set(e, ERR_FORMAT, "%s: rows are no whole blocks of %s (tensor %s)", w->model->path,
+		return err_set(e, ERR_FORMAT, "%s: rows are no whole blocks of %s (tensor %s)", path_of(w),
 			       dtype_info(t->dtype)->name, w->want->name);
 	out->type = t->dtype;
-	return read_bytes(w, 0, t->off + at, bytes, &s->raw, &s->raw_cap, &out->bytes, s, e);
+	return read_bytes(w, t->file, t->off + at, bytes, &s->raw, &s->raw_cap, &out->bytes, s, e);
 }
 
 /* Reads the bytes of rows [r0, r1) of a bound source matrix and describes them as a run. */
@@ -309,7 +315,7 @@ enum status weight_kept(const struct weight *w, uint64_t matrix, uint64_t n_rows
 		*made = m.l.kind != SOURCE_PLAIN;
 	}
 	if (!dtype_bytes(type, n_rows, w->cols, bytes))
-		st = err_set(e, ERR_FORMAT, "%s: rows are no whole blocks of %s (tensor %s)", w->model->path,
+		st = err_set(e, ERR_FORMAT, "%s: rows are no whole blocks of %s (tensor %s)", path_of(w),
 			     dtype_info(type)->name, w->want->name);
 out:
 	return st;
@@ -428,7 +434,7 @@ static enum status gguf_ids(const struct weight *w, uint64_t row, uint32_t *ids,
 	const uint8_t *at;
 	enum status st;
 
-	TRY(read_bytes(w, 0, w->tensor->off + row * bytes, bytes, &s->raw, &s->raw_cap, &at, s, e));
+	TRY(read_bytes(w, w->tensor->file, w->tensor->off + row * bytes, bytes, &s->raw, &s->raw_cap, &at, s, e));
 	for (size_t i = 0; i < w->cols; i++) {
 		ids[i] = (uint32_t)load_le(at + 4 * i, 4);
 		if (ids[i] >= w->model->arch.n_expert)

@@ -127,6 +127,37 @@ for call in pwrite write fsync rename; do
 	done
 done
 report 'parts'
+# A set of files: killed or cut off around the syncs and the names. Where the first file is, all are, and going on ends with
+# the same ones.
+mkdir set && "$INGOT" convert src -o set/a.gguf --split-max-size 250K -q >/dev/null 2>&1
+(cd set && FAULT_COUNT=counts LD_PRELOAD=$LD_PRELOAD_FAULT "$INGOT" convert ../src -o b.gguf --split-max-size 250K -t 1 -q \
+	>/dev/null 2>&1; rm -f b-* mtp-b*; mv counts ../set-counts)
+settle_set() { # WHAT
+	local what=$1 f n=0
+	: >err
+	for f in a-0*.gguf mtp-a*.gguf; do
+		[ -e "$f" ] || continue
+		cmp -s "$f" "set/$f" || { fail "$what: a wrong $f"; rm -f a-0* mtp-a* a.gguf*; return; }
+		n=$((n + 1))
+	done
+	if ls a-00001-of-0000?.gguf >/dev/null 2>&1 && [ $n -ne "$(ls set | wc -l)" ]; then fail "$what: the first is there, others are not"; fi
+	if [ $n -ne "$(ls set | wc -l)" ] && ! "$INGOT" convert src -o a.gguf --split-max-size 250K --resume $([ -e a.gguf.journal ] ||
+			echo --force) >out 2>err; then fail "$what: cannot go on"
+	elif ! (for f in set/*; do cmp -s "$f" "${f#set/}" || exit 1; done); then fail "$what: other bytes"
+	elif [ "$(ls -d a-0* mtp-a* a.gguf* 2>/dev/null | wc -l)" -ne "$(ls set | wc -l)" ] && [ ! -e a.gguf.journal ]; then
+		fail "$what: something is left over"
+	else passed=$((passed + 1)); fi
+	rm -f a-0* mtp-a* a.gguf*
+}
+for call in rename fsync; do
+	for ((k = 1; k <= $(awk -v c=$call '$1 == c { print $2 }' set-counts); k++)); do
+		how=$([ $call = fsync ] && echo cut || echo kill)
+		go "$call:$k:$how" 1 --split-max-size 250K
+		settle_set "a set, $how at $call $k"
+	done
+done
+rm -rf set
+report 'sets of files'
 start=${EPOCHREALTIME/./}					# by the clock: at any moment of a run's time
 "$INGOT" convert src -o a.gguf -t 1 --journal-every 2K >out 2>err; clean
 took=$((${EPOCHREALTIME/./} - start)) hit=0
@@ -135,7 +166,7 @@ for ((i = 0; hit < 200 * SCALE && i < 1000 * SCALE; i++)); do	# only those count
 	us=$((RANDOM * took / 32768))
 	printf -v nap '%d.%06d' $((us / 1000000)) $((us % 1000000)); sleep "$nap"
 	kill -KILL $pid; wait $pid
-	[ $? -ne 137 ] || hit=$((hit + 1))
+	if [ $? -eq 137 ]; then hit=$((hit + 1)) took=$((took + took / 32)); else took=$((took - took / 8)); fi
 	settle 'kill by the clock'
 done
 [ "$hit" -ge $((200 * SCALE)) ] || fail "only $hit kills by the clock met a run alive"

@@ -193,6 +193,27 @@ static void test_crc(void)
 	same("AR-19", "CRC", a, FILE_MODE);
 }
 
+/* One deflated block that is stored: 5 bytes in front of it. */
+static void test_deflated(void)
+{
+	enum { N = sizeof text - 5 };
+	struct side a = { "config.json", 11, 0, sizeof text, N, 0, 8 };
+
+	memcpy(text, (const uint8_t[]){ 1, N & 255, N >> 8, ~N & 255, ~(N >> 8) & 255 }, 5);
+	a.crc = crc32_of(text + 5, N);
+	same("a deflated member", fine, a, FILE_MODE);
+	a.crc++;
+	same("AR-19 deflated", "has not the CRC", a, FILE_MODE);
+	a.crc--, a.size--;
+	same("AR-21 more than it says", "more than it declares", a, FILE_MODE);
+	a.size += 2;
+	same("AR-21 less than it says", "not the size that it declares", a, FILE_MODE);
+	text[0] = 0;	/* and another block is to come */
+	a.size = N;
+	same("AR-16 in a deflated member", "ends inside its deflated data", a, FILE_MODE);
+	fill_text();
+}
+
 /* Directories that do not fit what they list. */
 static void test_directory(void)
 {
@@ -235,6 +256,7 @@ int main(void)
 	RUN(test_ends);
 	RUN(test_zip);
 	RUN(test_crc);
+	RUN(test_deflated);
 	RUN(test_directory);
 	RUN(test_count);
 	unlink(path);

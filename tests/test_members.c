@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "format/members.h"
+#include "runtime/store.h"
 #include "tests/forge_archive.h"
 #include "tests/test.h"
 
@@ -123,6 +124,33 @@ static void test_zip64(void)
 	check_list();
 }
 
+/* Past the page cache, from a place that is on no page's boundary. */
+static void test_direct(void)
+{
+	enum { BASE = 12345, N = 200000 };
+	static uint8_t bytes[BASE + N + 777], pages[N + 2 * DISK_ALIGN] __attribute__((aligned(DISK_ALIGN)));
+	struct file all = FILE_NONE, f = FILE_NONE;
+	const struct file *files[] = { &f };
+	const uint8_t *at;
+	struct disk d;
+	struct err e = { 0 };
+	int fd = made();
+
+	for (size_t i = 0; i < sizeof bytes; i++)
+		bytes[i] = (uint8_t)(i * 2654435761u >> 13);
+	CHECK(write(fd, bytes, sizeof bytes) == (ssize_t)sizeof bytes && fsync(fd) == 0);
+	CHECK(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
+	close(fd);
+	CHECK(file_open(&all, AT_FDCWD, path, true, path, &e) == OK && file_range(&f, &all, &all, BASE, N, N, "part", &e) == OK);
+	CHECK(disk_open(&d, files, 1, &e) == OK);
+	for (uint64_t off = 0; off < N; off += 39999)
+		CHECK(disk_read(&d, 0, &f, pages, (size_t)(N - off), off, &at, &e) == OK &&
+		      memcmp(at, bytes + BASE + off, (size_t)(N - off)) == 0);
+	disk_close(&d);
+	file_close(&f);
+	file_close(&all);
+}
+
 int main(void)
 {
 	if (!mkdtemp(dir))
@@ -132,6 +160,7 @@ int main(void)
 	RUN(test_binary_size);
 	RUN(test_pax_size);
 	RUN(test_zip64);
+	RUN(test_direct);
 	unlink(path);
 	rmdir(dir);
 	return test_done();

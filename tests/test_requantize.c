@@ -95,14 +95,14 @@ static void keys_are_copied(void)
 	close_gguf(&b);
 }
 
-static void a_part_of_a_split_file_is_refused(void)
+static void a_part_of_a_split_file_by_another_name_is_refused(void)
 {
 	struct err e = { 0 };
 
 	foreign_parts = 3;
 	CHECK(foreign_write(in, foreign_tensors, N_FOREIGN, NULL));
-	CHECK(quantize(in, out, ".*=Q4_K", 1, &e) == ERR_UNSUPPORTED);
-	CHECKF(strstr(e.msg, "one of 3 parts"), "%s", e.msg);
+	CHECK(quantize(in, out, ".*=Q4_K", 1, &e) == ERR_FORMAT);
+	CHECKF(strstr(e.msg, "one of 3 files of a split GGUF, but its name"), "%s", e.msg);
 	foreign_parts = 1;
 }
 
@@ -385,7 +385,7 @@ int main(void)
 	snprintf(out, sizeof out, "%s/out", dir);
 	RUN(keys_are_copied);
 	RUN(types_follow_name_and_shape);
-	RUN(a_part_of_a_split_file_is_refused);
+	RUN(a_part_of_a_split_file_by_another_name_is_refused);
 	RUN(blocks_across_chunks);
 	RUN(errors_are_those_of_the_files);
 	RUN(importance_of_columns_is_used);

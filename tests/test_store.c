@@ -442,9 +442,9 @@ static void a_file_that_shrinks_is_named(void)
 
 		copy_to(made[0].gguf, path);
 		CHECK(model_open(&m, path, &notes, &e) == OK && pool_open(&pool, 3, &e) == OK);
-		t = &m.gguf.tensors[0];
-		for (size_t k = 1; k < m.gguf.n_tensors; k++)
-			t = m.gguf.tensors[k].off > t->off ? &m.gguf.tensors[k] : t;
+		t = &m.set.gguf.tensors[0];
+		for (size_t k = 1; k < m.set.gguf.n_tensors; k++)
+			t = m.set.gguf.tensors[k].off > t->off ? &m.set.gguf.tensors[k] : t;
 		snprintf(name, sizeof name, "tensor %.*s: ", (int)t->name.n, t->name.p);
 		memory = session_bytes(&m.arch, 40, 4, 3) + model_header_bytes(&m) + engine_bytes(3, 4, &m.wants) +
 			 store_least(&m);
@@ -473,7 +473,7 @@ static void damage(const char *path, const char *name)
 	int fd;
 
 	CHECK(model_open(&m, path, &notes, &e) == OK);
-	t = gguf_find_tensor(&m.gguf, name);
+	t = gguf_find_tensor(&m.set.gguf, name);
 	fd = open(path, O_WRONLY);
 	CHECK(t && fd >= 0 && pwrite(fd, "\xFF\xFF\xFF\xFF", 4, (off_t)t->off) == 4 && close(fd) == 0);
 	model_close(&m);

@@ -206,35 +206,52 @@ static void say_derived(const struct cli *c, const struct verify_report *v, char
 	cJSON_AddNumberToObject(doc, "matrices", (double)r->n_all);
 }
 
-/* Of a seal that holds. */
+/* What the seals show, without what else was asked for. */
+static void say_verdict(const struct job *j, bool signed_by)
+{
+	const struct verify_report *v = &j->r;
+	FILE *to = cli_out(&j->c);
+	uint64_t n_chunks = 0;
+	char files[64] = "header";
+
+	for (size_t i = 0; i < v->set.n; i++)
+		n_chunks += v->sealed[i].seal.n_chunks;
+	if (v->set.n > 1)
+		snprintf(files, sizeof files, "%zu files of one set: headers", v->set.n);
+	if (j->wish.header && v->set.n > 1)
+		fprintf(to, "%s: the headers of all %zu files are as they were sealed", signed_by ? "HEADER AUTHENTIC"
+			: "HEADER INTACT", v->set.n);
+	else if (j->wish.header)
+		fprintf(to, "%s: the header is as it was sealed", signed_by ? "HEADER AUTHENTIC" : "HEADER INTACT");
+	else
+		fprintf(to, "INTACT%s%s: %s, %zu tensors in %llu chunks and padding are as they were sealed",
+			signed_by ? ", AUTHENTIC" : "", v->has_derived && v->derivation == OK ? ", DERIVED" : "", files,
+			v->set.gguf.n_tensors, (unsigned long long)n_chunks);
+	fprintf(to, " (header digest%s %s)", v->set.n > 1 ? " of the first" : "", v->sealed[0].header_sha256);
+	if (signed_by)
+		fprintf(to, ", signed by the key you named, %s (SHA-256 %s)", v->key.kind, v->key.fingerprint);
+}
+
+/* Of seals that hold. */
 static void say_intact(struct job *j, cJSON *doc)
 {
 	struct cli *c = &j->c;
 	const struct verify_wish *w = &j->wish;
 	const struct verify_report *v = &j->r;
-	const struct sealed_report *r = &v->sealed;
 	char derived[300] = "", values[300] = "", rest[300];	/* rest ends with ", " */
-	bool whole = !w->header, signed_by = v->has_signature && v->signature == OK;
-	const char *left = w->key ? "" : r->signature_present ? "its signature (give --key PUB.pem), "
-							       : "authenticity (it is not signed), ";
+	bool signed_by = v->has_signature && v->signature == OK, has_signature = true;
 
+	for (size_t i = 0; i < v->set.n; i++)
+		has_signature &= v->sealed[i].signature_present;
 	if (w->key)
 		cJSON_AddStringToObject(doc, "signature", signed_by ? "AUTHENTIC" : "NOT SHOWN");
 	say_derived(c, v, derived, doc);
 	say_values(c, v, values, doc);
-	if (whole)
-		fprintf(cli_out(c), "INTACT%s%s: header, %zu tensors in %llu chunks and padding are as they were sealed (header "
-			"digest %s)", signed_by ? ", AUTHENTIC" : "", v->has_derived && v->derivation == OK ? ", DERIVED" : "",
-			r->gguf.n_tensors,
-			(unsigned long long)r->seal.n_chunks, r->header_sha256);
-	else
-		fprintf(cli_out(c), "%s: the header is as it was sealed (header digest %s)",
-			signed_by ? "HEADER AUTHENTIC" : "HEADER INTACT", r->header_sha256);
-	if (signed_by)
-		fprintf(cli_out(c), ", signed by the key you named, %s (SHA-256 %s)", v->key.kind, v->key.fingerprint);
-	snprintf(rest, sizeof rest, "%s%s%s%s%s", whole ? "" : "the tensors' bytes, ",
-		 w->key && !signed_by ? "who signed it, " : "", left, !derived[0] ? "derivation from a source, "
-		 : w->sample ? "the other matrices and the shards' digests, " : "",
+	say_verdict(j, signed_by);
+	snprintf(rest, sizeof rest, "%s%s%s%s%s", w->header ? "the tensors' bytes, " : "",
+		 w->key && !signed_by ? "who signed it, " : "",
+		 w->key ? "" : has_signature ? "its signature (give --key PUB.pem), " : "authenticity (it is not signed), ",
+		 !derived[0] ? "derivation from a source, " : w->sample ? "the other matrices and the shards' digests, " : "",
 		 values[0] ? "" : "values, ");
 	fprintf(cli_out(c), "%s%s", derived, values);
 	if (rest[0])
@@ -242,13 +259,48 @@ static void say_intact(struct job *j, cJSON *doc)
 	fputc('\n', cli_out(c));
 }
 
+static cJSON *set_json(const struct verify_report *r, const char *path)
+{
+	cJSON *doc, *list;
+
+	if (r->set.n == 1)
+		return sealed_json(&r->sealed[0], path, r->first);
+	doc = cJSON_CreateObject();
+	cJSON_AddStringToObject(doc, "path", cli_escz(path));
+	cJSON_AddStringToObject(doc, "kind", "gguf set");
+	cJSON_AddStringToObject(doc, "verdict", r->first == OK ? "INTACT" : r->first != ERR_MISMATCH ? "UNKNOWN"
+			       : r->set.n_missing ? "INCOMPLETE" : "DAMAGED");
+	cJSON_AddNumberToObject(doc, "missing", (double)r->set.n_missing);
+	list = cJSON_AddArrayToObject(doc, "files");
+	for (size_t i = 0; i < r->set.n; i++)
+		if (r->set.files[i].fd >= 0)
+			cJSON_AddItemToArray(list, sealed_json(&r->sealed[i], r->set.files[i].path, r->sealed_as[i]));
+	return doc;
+}
+
+/* Of several files a line for each, and what is wrong with it. */
+static void say_files(const struct job *j)
+{
+	const struct verify_report *r = &j->r;
+
+	for (size_t i = 0; i < r->set.n; i++) {
+		const struct file *f = &r->set.files[i];
+		enum status st = r->sealed_as[i];
+
+		if (r->set.n > 1)
+			fprintf(cli_out(&j->c), "%s: %s\n", cli_escz(f->path), f->fd < 0 ? "MISSING" : st == OK ? "OK"
+				: st == ERR_NO_DIGEST ? "NO SEAL" : st == ERR_STOPPED ? "NOT LOOKED AT" : "FAILED");
+		print_damage(&j->c, &r->sealed[i]);
+	}
+}
+
 static cJSON *say_sealed(struct job *j, const char *path)
 {
 	const struct verify_report *r = &j->r;
-	cJSON *doc = r->sealed.sealed || r->has_values ? sealed_json(&r->sealed, path, r->first) : NULL;
+	cJSON *doc = r->any_sealed || r->has_values ? set_json(r, path) : NULL;
 	char values[300] = "";
 
-	print_damage(&j->c, &r->sealed);
+	say_files(j);
 	if (r->first == OK) {
 		say_intact(j, doc);
 	} else if (r->has_values) {

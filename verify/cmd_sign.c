@@ -73,21 +73,16 @@ static cJSON *sign_json(const struct sign *s, const struct key *k, const struct 
 	return doc;
 }
 
-static enum status run(struct cli *c, const struct sign *s, struct log *notes, struct err *e)
+/* One file; *doc receives what was signed. */
+static enum status sign_file(struct cli *c, const struct sign *s, const struct key *k, cJSON **doc, struct log *notes,
+			     struct err *e)
 {
-	struct sign_options o = { .force = s->force };
+	struct sign_options o = { .key = k, .force = s->force };
 	struct seal_claim claim;
 	struct progress p;
-	struct key k;
 	char hex[65];
-	enum status st = cli_json_open(c, e);
+	enum status st;
 
-	if (st != OK || (st = key_open(&k, s->key, true, e)) != OK)
-		return st;
-	if (s->oms && !k.ecdsa)	/* before anything is written */
-		st = err_set(e, ERR_UNSUPPORTED, "--oms: Model Signing has no %s keys; use ECDSA P-256", k.kind);
-	TRY(st);
-	o.key = &k;
 	o.run = (struct verify_options){ .threads = c->threads, .header_only = !s->oms && !s->sums,
 					 .now = now, .stop = &stop_signal, .progress = show, .arg = &p };
 	progress_begin(&p, c, "verify", 0);
@@ -96,11 +91,60 @@ static enum status run(struct cli *c, const struct sign *s, struct log *notes, s
 	TRY(st);
 	note_stale_sums(s, notes);
 	fprintf(cli_out(c), "%s: signed header digest %s with key %s (%s)%s\n", cli_escz(s->path),
-		digest_text(&claim.header, hex), k.fingerprint, k.kind,
+		digest_text(&claim.header, hex), k->fingerprint, k->kind,
 		o.run.header_only ? "; its tensors were not read: verify shows whether they are whole" : "");
-	TRY(write_beside(c, s, &k, e));
-	st = cli_json_write(c, sign_json(s, &k, &claim), e);
+	TRY(write_beside(c, s, k, e));
+	*doc = sign_json(s, k, &claim);
 out:
+	return st;
+}
+
+/* Every file of a set, once it is known to be one; a run that was stopped between two is run again. */
+static enum status sign_files(struct cli *c, const struct sign *s, const struct gguf_set *set, const struct key *k,
+			      struct log *notes, struct err *e)
+{
+	cJSON *doc = NULL, *list = NULL, *one = NULL;
+	enum status st = OK;
+
+	if (set->n > 1 && s->oms)
+		return err_set(e, ERR_USAGE, "--oms: a bundle is made of one file, and %s is one of %zu; leave it out", s->path,
+			       set->n);
+	if (set->n > 1) {
+		doc = cJSON_CreateObject();
+		cJSON_AddStringToObject(doc, "path", cli_escz(s->path));
+		list = cJSON_AddArrayToObject(doc, "files");
+	}
+	for (size_t i = 0; i < set->n && st == OK; i++) {
+		struct sign own = *s;
+
+		own.path = set->files[i].path;
+		st = sign_file(c, &own, k, &one, notes, e);
+		if (st == OK && list)
+			cJSON_AddItemToArray(list, one);
+		else if (st == OK)
+			doc = one;
+	}
+	if (st == OK)
+		return cli_json_write(c, doc, e);
+	cJSON_Delete(doc);
+	return st;
+}
+
+static enum status run(struct cli *c, const struct sign *s, struct log *notes, struct err *e)
+{
+	struct gguf_set set = { .n = 0 };
+	struct key k;
+	enum status st = cli_json_open(c, e);
+
+	if (st != OK || (st = key_open(&k, s->key, true, e)) != OK)
+		return st;
+	if (s->oms && !k.ecdsa)	/* before anything is written */
+		st = err_set(e, ERR_UNSUPPORTED, "--oms: Model Signing has no %s keys; use ECDSA P-256", k.kind);
+	TRY(st);
+	TRY(gguf_set_open(&set, s->path, NULL, e));
+	st = sign_files(c, s, &set, &k, notes, e);
+out:
+	gguf_set_close(&set);
 	key_close(&k);
 	return st;
 }

@@ -6,6 +6,7 @@
 #include "verify/deep.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +31,7 @@ static const struct range ranges[] = {
 	{ "deepseek4.expert_used_count", 1, MAX_COUNT, false },
 	{ "deepseek4.expert_shared_count", 0, MAX_COUNT, false },
 	{ "deepseek4.expert_feed_forward_length", 1, MAX_DIM, false },
-	{ "deepseek4.expert_group_count", 1, MAX_COUNT, true },
+	{ "deepseek4.expert_group_count", 0, MAX_COUNT, true },
 	{ "deepseek4.hash_layer_count", 0, MAX_BLOCKS, false },
 	{ "deepseek4.hyper_connection.count", 1, 8, false },
 	{ "deepseek4.hyper_connection.sinkhorn_iterations", 1, 1000, false },
@@ -87,7 +88,7 @@ static void check_ranges(struct deep_report *r, const struct gguf *g)
 
 static void check_pairs(struct deep_report *r, const struct gguf *g)
 {
-	uint64_t a, b, blocks = 0;
+	uint64_t a, b, blocks = 0, nextn = 0;
 
 	for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++)
 		if (gguf_u64(g, pairs[i].a, &a) && gguf_u64(g, pairs[i].b, &b) && a > b)
@@ -100,6 +101,9 @@ static void check_pairs(struct deep_report *r, const struct gguf *g)
 	if (gguf_u64(g, "deepseek4.rope.dimension_count", &a) && a % 2)
 		log_add(&r->bad, "metadata deepseek4.rope.dimension_count: %llu is odd", (unsigned long long)a);
 	gguf_u64(g, "deepseek4.block_count", &blocks);
+	gguf_u64(g, "deepseek4.nextn_predict_layers", &nextn);
+	if (gguf_find_tensor(g, "blk.0.attn_norm.weight"))	/* else the block's own entry counts */
+		blocks = peer_blocks(g, blocks, nextn);
 	for (size_t i = 0; i < sizeof per_layer / sizeof *per_layer; i++) {
 		const struct gguf_kv *kv = gguf_find(g, per_layer[i]);
 
@@ -150,29 +154,48 @@ static void check_tensor(struct deep_report *r, const struct want *w, const stru
 		log_add(&r->bad, "tensor %s: a table of expert ids of type %s, I32 is read", w->name, dtype_info(t->dtype)->name);
 }
 
-static enum status check_tensors(struct deep_report *r, const struct gguf *g, const struct arch *a, struct err *e)
+/* The tensors of one part of the model; known: 1 for each of g's that belongs to it. */
+static enum status check_part(struct deep_report *r, const struct gguf *g, const struct arch *a, enum model_part part,
+			      uint8_t *known, struct err *e)
 {
-	enum model_part part = gguf_find_tensor(g, "blk.0.attn_norm.weight") ? PART_TRUNK : PART_MTP;
-	uint8_t *known = mem_new(g->n_tensors, 1, "the list of tensors", e);
 	struct wants wants = { 0 };
-	enum status st = known ? OK : e->status;
+	enum status st;
 
-	TRY(st);
 	TRY(wants_build(&wants, a, part, e));
 	for (size_t i = 0; i < wants.n; i++) {
-		const struct gguf_tensor *t = gguf_find_tensor(g, wants.w[i].name);
+		const struct gguf_tensor *t = peer_find_tensor(g, wants.w[i].name);
 
 		check_tensor(r, &wants.w[i], t);
 		if (t)
 			known[t - g->tensors] = 1;
 	}
+out:
+	wants_close(&wants);
+	return st;
+}
+
+/* The MTP block: alone in the file, behind the trunk, or counted and not there. */
+static enum status check_tensors(struct deep_report *r, const struct gguf *g, const struct arch *a, struct err *e)
+{
+	bool trunk = gguf_find_tensor(g, "blk.0.attn_norm.weight") != NULL;
+	uint8_t *known = mem_new(g->n_tensors, 1, "the list of tensors", e);
+	char probe[64];
+	enum status st = known ? OK : e->status;
+
+	TRY(st);
+	snprintf(probe, sizeof probe, "blk.%u.nextn.eh_proj.weight", a->n_layer);
+	if (trunk)
+		TRY(check_part(r, g, a, PART_TRUNK, known, e));
+	if (!trunk || gguf_find_tensor(g, probe))
+		TRY(check_part(r, g, a, PART_MTP, known, e));
+	else if (a->n_mtp)
+		log_add(&r->odd, "metadata deepseek4.nextn_predict_layers: %u, but the file has no such block", a->n_mtp);
 	for (size_t i = 0; i < g->n_tensors; i++)
 		if (!known[i])
 			log_add(&r->bad, "tensor %.*s: the architecture has no such tensor", (int)g->tensors[i].name.n,
 				g->tensors[i].name.p);
 out:
 	free(known);
-	wants_close(&wants);
 	return st;
 }
 

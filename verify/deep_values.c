@@ -97,7 +97,7 @@ static enum status look(void *arg, uint64_t i, struct verify_worker *w, struct e
 	for (uint64_t at = 0; at < piece.bytes && v->seen[i].trouble == SOUND; at += step) {
 		size_t n = (size_t)u64_min(step, piece.bytes - at);
 
-		if (file_read(v->f, w->buf, n, t->off + piece.off + at, e) != OK)
+		if (file_read(&v->f[t->file], w->buf, n, t->off + piece.off + at, e) != OK)
 			return e->status;
 		look_at_run(v, t, w->buf, n, (piece.off + at) / info->bytes * info->block, &v->seen[i]);
 	}
@@ -123,13 +123,18 @@ static const char *consequence(const struct values *v, const struct gguf_tensor 
 	return deep_consequence(v->r->model ? role_by_name(t->name, &layer) : ROLE_COUNT);
 }
 
-/* With the bytes of the block that holds the element. */
-static void place(const struct gguf_tensor *t, uint64_t element, char *buf, size_t cap)
+/* With the bytes of the block that holds the element, and of a set the file that has them. */
+static void place(const struct values *v, const struct gguf_tensor *t, uint64_t element, char *buf, size_t cap)
 {
 	const struct dtype_info *info = dtype_info(t->dtype);
+	const char *slash = strrchr(v->f[t->file].path, '/');
+	size_t n;
 
 	piece_place(t->name, t->shape, t->n_dims, t->bytes / info->bytes * info->block, element,
 		    t->off + element / info->block * info->bytes, info->bytes, buf, cap);
+	n = strlen(buf);
+	if (v->g->tensors[v->g->n_tensors - 1].file > 0)
+		snprintf(buf + n, cap - n, " of %s", slash ? slash + 1 : v->f[t->file].path);
 }
 
 /* The value at element, or of its scale, as text. */
@@ -143,7 +148,7 @@ static enum status value_text(const struct values *v, const struct gguf_tensor *
 
 	if (info->bytes > sizeof b || info->block > BLOCK)
 		return err_set(e, ERR_UNSUPPORTED, "a block of %u bytes", info->bytes);
-	if (file_read(v->f, b, info->bytes, t->off + element / info->block * info->bytes, e) != OK)
+	if (file_read(&v->f[t->file], b, info->bytes, t->off + element / info->block * info->bytes, e) != OK)
 		return e->status;
 	if (is_integer(t->dtype)) {
 		snprintf(buf, 80, "%d", (int)(int32_t)load_le(b, 4));
@@ -170,7 +175,7 @@ static enum status report_bad(const struct values *v, const struct gguf_tensor *
 		return OK;
 	if (value_text(v, t, s->bad, what, e) != OK)
 		return e->status;
-	place(t, s->bad, where, sizeof where);
+	place(v, t, s->bad, where, sizeof where);
 	piece_bad_line(v->r, (enum trouble)s->trouble, where, what, v->n_expert, consequence(v, t));
 	return OK;
 }
@@ -185,7 +190,7 @@ static enum status report(const struct values *v, struct err *e)
 				return e->status;
 			if (!v->seen[i].is_odd)
 				continue;
-			place(&v->g->tensors[k], v->seen[i].odd, where, sizeof where);
+			place(v, &v->g->tensors[k], v->seen[i].odd, where, sizeof where);
 			log_add(&v->r->odd, "%s: a scale of zero over codes that differ; what they said is lost", where);
 		}
 	return OK;

@@ -263,7 +263,7 @@ static enum status compare_matrix(struct derive *d, const struct task *k, const 
 		uint64_t r1 = u64_min(r0 + step, m->l.rows), at = start + r0 * row_bytes;
 		size_t n = (size_t)((r1 - r0) * row_bytes), i = 0;
 
-		if (derive_rows(d, k, m, parts, r0, r1, &how, b, e) != OK || file_read(d->f, b->file, n, at, e) != OK)
+		if (derive_rows(d, k, m, parts, r0, r1, &how, b, e) != OK || file_read(&d->f[k->t->file], b->file, n, at, e) != OK)
 			return e->status;
 		while (i < n && b->out[i] == b->file[i])
 			i++;
@@ -410,6 +410,7 @@ static enum status verdict(const struct derived_report *r, const char *path, con
 enum status verify_derived(struct derived_report *r, const struct gguf *g, const struct file *f,
 			   const struct derive_options *o, struct log *notes, struct err *e)
 {
+	uint64_t bytes = 0;
 	struct derive d = { .r = r, .g = g, .f = f, .o = o->run, .sample = o->sample, .ckpt = CHECKPOINT_NONE };
 	struct log problems = { 0 };
 	enum status st;
@@ -429,8 +430,10 @@ enum status verify_derived(struct derived_report *r, const struct gguf *g, const
 		d.start = 0;
 	d.start %= d.n_tasks ? d.n_tasks : 1;
 	r->n_all = d.n_tasks;
+	for (size_t i = 0; i < g->n_tensors; i++)
+		bytes += g->tensors[i].bytes;
 	TRY(verify_parallel(d.sample ? d.sample : d.n_tasks, check_matrix, &d, &d.o, &d.done,
-			    d.sample ? f->id.size / d.n_tasks * d.sample : f->id.size, e));
+			    d.sample ? bytes / d.n_tasks * d.sample : bytes, e));
 	st = verdict(r, f->path, o->source, e);
 out:
 	if (st != OK && problems.text && st != ERR_MISMATCH)

@@ -22,8 +22,9 @@ struct derived_report {
 	struct log differences;		/* owned; a line each */
 	uint64_t n_files, n_keys, n_matrices, n_all, bytes;	/* looked at; n_all: matrices there are */
 };
-/* g: of the open file f, whose seal has been verified. OK: everything looked at is what the source gives.
- * ERR_MISMATCH: see the differences. The report is to be closed in every case. Memory: some MB a thread. */
+/* g: of the open file f (a set's: of all files, f being a list of them), whose seal has been verified. OK: everything
+ * looked at is what the source gives. ERR_MISMATCH: see the differences. The report is to be closed in every case.
+ * Memory: some MB a thread. */
 enum status verify_derived(struct derived_report *r, const struct gguf *g, const struct file *f,
 			   const struct derive_options *o, struct log *notes, struct err *e) MUST_USE;
 void derived_report_close(struct derived_report *r);

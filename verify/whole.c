@@ -4,7 +4,7 @@
  */
 #include "verify/whole.h"
 
-#include <fcntl.h>
+#include <stdlib.h>
 
 static enum status check_wish(const struct verify_wish *w, bool dir, struct err *e)
 {
@@ -74,8 +74,20 @@ static enum status look_at_source(struct verify_report *r, const char *path, con
 static enum status look_at_values(struct verify_report *r, const struct verify_wish *w, const struct verify_options *o,
 				  struct err *e)
 {
-	begin(w, o, "values", r->file.id.size);
-	return judge_values(r, r->file.path, w, verify_deep(&r->values, &r->sealed.gguf, &r->file, o, e), e);
+	const struct gguf_set *s = &r->set;
+
+	begin(w, o, "values", gguf_set_bytes(s));
+	return judge_values(r, s->files[0].path, w, verify_deep(&r->values, &s->gguf, s->files, o, e), e);
+}
+
+/* One key signed every file. */
+static enum status check_signatures(const struct verify_report *r, struct err *e)
+{
+	enum status st = OK;
+
+	for (size_t i = 0; i < r->set.n && st == OK; i++)
+		st = verify_signature(&r->sealed[i], &r->key, r->set.files[i].path, e);
+	return st;
 }
 
 /* What was asked for beyond a seal that holds. */
@@ -86,14 +98,14 @@ static enum status look_beyond(struct verify_report *r, const struct verify_wish
 	enum status st = OK, deep;
 
 	if (w->key) {
-		st = r->signature = verify_signature(&r->sealed, &r->key, r->file.path, e);
+		st = r->signature = check_signatures(r, e);
 		r->has_signature = true;
 	}
 	if (w->source && st == OK) {
 		const struct derive_options d = { .source = w->source, .imatrix = w->imatrix, .sample = w->sample, .run = *o };
 
-		begin(w, o, "derive", r->file.id.size);
-		st = r->derivation = verify_derived(&r->derived, &r->sealed.gguf, &r->file, &d, notes, e);
+		begin(w, o, "derive", gguf_set_bytes(&r->set));
+		st = r->derivation = verify_derived(&r->derived, &r->set.gguf, r->set.files, &d, notes, e);
 		r->has_derived = true;
 	}
 	if (!w->deep || !can_be_read(st))
@@ -105,20 +117,63 @@ static enum status look_beyond(struct verify_report *r, const struct verify_wish
 	return deep;
 }
 
+/* What is kept as the error of all files: damage before a seal that is absent, the first before others. */
+static void keep_worst(enum status *all, struct err *e, enum status one, const struct err *own)
+{
+	if (one == OK || *all == ERR_MISMATCH || (*all != OK && one != ERR_MISMATCH))
+		return;
+	*all = one;
+	*e = *own;
+}
+
+static enum status look_at_file(struct verify_report *r, size_t i, const struct verify_wish *w, const struct verify_options *o,
+				struct log *notes, struct err *e)
+{
+	const struct file *f = &r->set.files[i];
+
+	if (f->fd < 0)
+		return err_set(e, ERR_MISMATCH, "%s: is missing: %zu of the set's %zu files are; fetch them, or convert again",
+			       f->path, r->set.n_missing, r->set.n);
+	begin(w, o, "verify", f->id.size);
+	return verify_sealed(&r->sealed[i], f, o, notes, e);
+}
+
+/* Every file against its seal, then the seals against each other. */
+static enum status look_at_files(struct verify_report *r, const char *path, const struct verify_wish *w,
+				 const struct verify_options *o, struct log *notes, struct err *e)
+{
+	enum status st = gguf_set_find(&r->set, path, NULL, e);	/* remarks come when each is verified */
+
+	if (st != OK)
+		return st;
+	r->sealed = mem_new(r->set.n, sizeof *r->sealed, "reports", e);
+	r->sealed_as = mem_new(r->set.n, sizeof *r->sealed_as, "reports", e);
+	if (!r->sealed || !r->sealed_as)
+		return e->status;
+	r->kind = VERIFY_SEALED;
+	for (size_t i = 0; i < r->set.n; i++)
+		r->sealed_as[i] = ERR_STOPPED;		/* not looked at yet */
+	for (size_t i = 0; i < r->set.n; i++) {
+		struct err own;
+		enum status one = r->sealed_as[i] = look_at_file(r, i, w, o, notes, &own);
+
+		keep_worst(&st, e, one, &own);
+		r->any_sealed |= r->sealed[i].sealed;
+		if (one == ERR_IO || one == ERR_NOMEM || one == ERR_STOPPED)
+			break;
+	}
+	return st == OK ? gguf_set_check_seals(&r->set, e) : st;
+}
+
 static enum status look_at_sealed(struct verify_report *r, const char *path, const struct verify_wish *w,
 				  const struct verify_options *o, struct log *notes, struct err *e)
 {
 	struct err own;
-	enum status st = file_open(&r->file, AT_FDCWD, path, true, path, e), deep;
+	enum status st = r->first = look_at_files(r, path, w, o, notes, e), deep;
 
-	if (st != OK)
-		return st;
-	begin(w, o, "verify", r->file.id.size);
-	r->kind = VERIFY_SEALED;
-	st = r->first = verify_sealed(&r->sealed, &r->file, o, notes, e);
 	if (st == OK)
 		return look_beyond(r, w, o, notes, e);
-	if (!w->deep || !can_be_read(st))
+	if (!w->deep || !can_be_read(st) || r->kind != VERIFY_SEALED || r->set.n_missing)
 		return st;
 	deep = look_at_values(r, w, o, &own);
 	if (deep == OK || st == ERR_MISMATCH)
@@ -148,7 +203,7 @@ enum status verify_path(struct verify_report *r, const char *path, const struct 
 	struct verify_options own = *o;
 	enum status st;
 
-	*r = (struct verify_report){ .file = FILE_NONE, .directory = path_is_source(path) };
+	*r = (struct verify_report){ .directory = path_is_source(path) };
 	own.header_only = w->header;
 	TRY(check_wish(w, r->directory, e));
 	if (w->key)
@@ -169,8 +224,11 @@ void verify_report_close(struct verify_report *r)
 		derived_report_close(&r->derived);
 	deep_report_close(&r->values);
 	source_report_close(&r->files);
-	sealed_report_close(&r->sealed);
-	file_close(&r->file);
+	for (size_t i = 0; r->sealed && i < r->set.n; i++)
+		sealed_report_close(&r->sealed[i]);
+	free(r->sealed);
+	free(r->sealed_as);
+	gguf_set_close(&r->set);
 	key_close(&r->key);
-	*r = (struct verify_report){ .file = FILE_NONE };
+	*r = (struct verify_report){ .kind = VERIFY_NOTHING };
 }

@@ -24,9 +24,11 @@ struct verify_report {
 	enum verify_kind kind;		/* VERIFY_NOTHING: it did not come to a first look */
 	bool directory;			/* the path is one */
 	struct key key;			/* owned; open where one was asked for */
-	struct file file;		/* the GGUF; the reports of it borrow from sealed */
+	struct gguf_set set;		/* the GGUF, in one file or several; not whole if any is missing */
+	struct sealed_report *sealed;	/* owned; one a file of the set, zeroed for one that is missing */
+	enum status *sealed_as;		/* owned; what each of those looks said; ERR_STOPPED: it did not come to one */
+	bool any_sealed;
 	struct source_report files;	/* of a source or bundle */
-	struct sealed_report sealed;
 	struct derived_report derived;
 	struct deep_report values;
 	bool has_signature, has_derived, has_values;	/* it came to that */

@@ -13,9 +13,11 @@ mkdir -p build/findings build/corpus
 export MALLOC_PERTURB_=90	# what is freed, or not yet written, has no friendly zeros
 
 run() {	# BUILD NAME OPTIONS...: false, and the end of its log, if it found something
-	local bin=$1 t=$2; shift 2
+	local bin=$1 t=$2 late; shift 2
 	"$bin/fuzz_$t" -print_final_stats=1 -print_funcs=0 -reload=0 -timeout=10 -rss_limit_mb=1024 \
 		-artifact_prefix=build/findings/"$t"- "$@" build/corpus/"$t" tests/fuzz/seeds >build/findings/"$t".log 2>&1 && return
+	late=$(sed -n 's/.*Test unit written to \(.*-timeout-.*\)/\1/p' build/findings/"$t".log)	# or the machine was busy?
+	[ -n "$late" ] && "$bin/fuzz_$t" -timeout=10 "$late" 2>/dev/null && rm "$late" && return
 	failed=$((failed + 1)); tail -n 20 build/findings/"$t".log
 	return 1
 }
