@@ -444,18 +444,22 @@ static void leave_parts(struct convert_result *r, struct work *w)
 static void close_work(struct convert_result *r, struct work *w, enum status st, struct log *notes, struct err *e)
 {
 	struct err ignored;
-	bool keep = journal_started(w->journal) && may_resume(r, st);
+	bool keep = journal_started(w->journal) && may_resume(r, st), earlier = false;
 
 	if (keep && journal_flush(w->journal, &r->plan, w->out, &ignored) != OK)
 		log_add(notes, "%s", ignored.msg);	/* what was flushed before still counts */
 	keep = keep && journal_has_claims(w->journal);
-	for (size_t i = 0; i < r->plan.n_outputs; i++)
-		if (keep || (!journal_started(w->journal) && w->out[i].kept))
+	for (size_t i = 0; i < r->plan.n_outputs; i++) {
+		bool left = !journal_started(w->journal) && w->out[i].kept;	/* by a run before, and not looked at yet */
+
+		earlier |= left && may_resume(r, st);
+		if (keep || left)
 			output_leave(&w->out[i]);
 		else
 			output_abandon(&w->out[i]);
-	r->kept = keep;
-	if (keep)
+	}
+	r->kept = keep || earlier;
+	if (r->kept)
 		err_add(e, "; %s: what is done is kept, run the same command with --resume to go on", r->base);
 	journal_close(w->journal, keep);
 	claims_close(&w->claims);
