@@ -210,6 +210,7 @@ void parts_clear(const char *out)
 	if (d)
 		closedir(d);
 	free(dir);
+	discard(out, ".parts.new");	/* of one that was killed between its two names */
 	discard(out, ".parts");
 }
 

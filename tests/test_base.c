@@ -68,7 +68,7 @@ static void test_errors(void)
 	CHECK(err_errno(&e, "%s", text) == ERR_IO && strlen(e.msg) == sizeof e.msg - 1);
 	errno = ENOENT;
 	CHECK(err_errno(&e, "a.gguf: cannot open") == ERR_IO && e.status == ERR_IO);
-	CHECKF(strcmp(e.msg, "a.gguf: cannot open: No such file or directory") == 0, "%s", e.msg);
+	CHECKF(strcmp(e.msg, "a.gguf: cannot open: No such file or directory; look at the path") == 0, "%s", e.msg);
 }
 
 /* The exit codes are a promise to scripts: each status keeps its own, and what is none of them is no success. */

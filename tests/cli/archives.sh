@@ -59,7 +59,7 @@ exits '--scratch that is not there' 4 "$INGOT" verify $P --scratch nowhere
 says '--scratch that is not there' 'packed/pax.tar.gz: is compressed; --scratch DIR names a folder'
 
 exits 'no room' 4 sh -c "ulimit -f 1000; exec '$INGOT' verify $P --scratch scratch"
-says 'no room' "pax.tar.gz: member '[^']*safetensors' \(byte [0-9]+ of [0-9]+; --scratch DIR .*free space"
+says 'no room' "pax.tar.gz: member '[^']*safetensors' \(byte [0-9]+ of [0-9]+; --scratch DIR .*cannot write the scratch file there: "
 check 'nothing is left of it' test -z "$(ls -A scratch)"
 
 # The Hub's cache, its links into the blobs of the same archive.

@@ -34,10 +34,10 @@ refused() { # KIND PATTERN: no command that runs it takes it, and the reason is 
 		says "$c" "$2"
 	done
 }
-refused group 'expert_group_count is 2 \(as in DeepSeek-V3 layouts\): experts are chosen within groups'
+refused group ': metadata key deepseek4.expert_group_count is 2 \(as in DeepSeek-V3 layouts\): experts are chosen within groups'
 refused dense 'leading_dense_block_count is 1'
 refused clamp 'swiglu_clamp_shexp differs from swiglu_clamp_exp'
-refused mtp "has a tensor mtp.0.e_proj.weight \(as of ds4\): it is ds4's file of an MTP block"
+refused mtp ": has a tensor mtp.0.e_proj.weight \(as of ds4\): it is ds4's file of an MTP block"
 refused fused 'blk.0.ffn_gate_up_exps.weight \(as of llama.cpp\): gate and up matrices of the experts are fused'
 refused gating '1 KV heads, gating function 2; 1 and 4 are known'
 refused iq2 'type IQ2_XXS cannot be read here \(tensor blk.1.ffn_up_exps.weight\)'

@@ -94,7 +94,7 @@ while [ ! -s part ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i + 1)); done
 kill -INT $pid
 wait $pid
 check 'SIGINT gives 130' test $? -eq 130
-grep -qE '^ingot: stopped after [0-9]+ of 3000 tokens$' err && ok || bad "SIGINT: $(cat err)"
+grep -qE '^ingot: stopped after [0-9]+ of 3000 tokens; run it again from the start$' err && ok || bad "SIGINT: $(cat err)"
 exits 'what was there before SIGINT' 0 $R a.gguf --raw -f prompt -n 150 --ignore-eos
 n=$(size part); [ "$n" -lt "$(size out)" ] || n=$(size out)
 check 'what was there before SIGINT stays' cmp -n "$n" part out

@@ -97,6 +97,8 @@ gone 'and makes nothing' x.gguf
 # signatures
 openssl genpkey -algorithm ed25519 -out key.pem 2>/dev/null
 openssl pkey -in key.pem -pubout -out key.pub.pem 2>/dev/null
+exits 'a bundle of several files' 2 "$INGOT" sign $SECOND --key "$SRC/tests/golden/sign/p256.pem" --oms x.sig
+says 'a bundle of several files' '--oms: a bundle is made of one file, and .* is one of '
 exits 'sign' 0 "$INGOT" sign $SECOND --key key.pem
 check 'each is signed' test "$(grep -c 'signed header digest' out)" -eq "$N"
 exits 'verify --key' 0 "$INGOT" verify $LAST --key key.pub.pem
