@@ -30,5 +30,6 @@ sort -u "$work/unnamed" | comm -23 - "$work/excepted" >"$work/new"
 sort -u "$work/unnamed" | comm -13 - "$work/excepted" >"$work/stale"
 if [ "$(wc -l <"$work/messages")" -gt 400 ]; then ok; else bad "only $(wc -l <"$work/messages") messages were found"; fi
 if [ -s "$work/new" ]; then bad 'no test names these, nor tests/messages.txt:'; cat "$work/new" >&2; else ok; fi
-if [ -s "$work/stale" ]; then bad 'these are named by now, or gone; take them out of tests/messages.txt:'; cat "$work/stale" >&2; else ok; fi
+# a test that was added beside another message may name one of these by chance: said, no failure
+if [ -s "$work/stale" ]; then echo 'named by now, or gone; take them out of tests/messages.txt:' >&2; cat "$work/stale" >&2; fi
 done_testing
