@@ -61,6 +61,12 @@ fuzz() {	# new inputs go to a scratch directory, the seeds are only read
 	r=$?; [ $r -eq 0 ] || cat "$d"/crash-* "$d"/timeout-* 2>/dev/null | base64
 	rm -rf "$d"; return $r
 }
+fuzz_all() {	# as many targets at a time as there are processors; what each said and its end are left in DIR
+	export -f fuzz
+	for t in tests/fuzz/fuzz_*.c; do basename "$t" .c; done |
+		xargs -P "$jobs" -I{} bash -c "fuzz {} >'$1/{}.log' 2>&1; echo \$? >'$1/{}.end'"
+}
+fuzz_end() { cat "$1/$2.log"; [ "$(cat "$1/$2.end")" = 0 ]; }
 
 step 'build with gcc, warnings are errors' make -s -j"$jobs" WERROR=1 CC=gcc all tools
 step 'build with clang, warnings are errors' make -s -j"$jobs" WERROR=1 CC=clang all tools
@@ -78,9 +84,12 @@ suite 'no byte is read before it is written' make -s -j"$jobs" memory
 step 'build with the thread sanitizer' make -s -j"$jobs" SAN=thread all
 step 'no races' races
 if step 'build the fuzzers' make -s -j"$jobs" fuzzers; then
+	said=$(mktemp -d)
+	step 'fuzz every target' fuzz_all "$said"
 	for t in tests/fuzz/fuzz_*.c; do
-		step "fuzz $(basename "$t" .c)" fuzz "$(basename "$t" .c)"
+		step "fuzz $(basename "$t" .c)" fuzz_end "$said" "$(basename "$t" .c)"
 	done
+	rm -rf "$said"
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

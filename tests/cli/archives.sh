@@ -90,7 +90,7 @@ if has strace && strace -o /dev/null true 2>/dev/null; then
 	done
 	strace -f -o trace -e trace=openat,open,creat "$INGOT" inspect $P -q >/dev/null 2>&1
 	check 'inspect unpacks no shard' sh -c '! grep -E "O_CREAT|O_TMPFILE|creat\(" trace'
-	exits 'a disk that fails' 4 strace -f -o /dev/null -e trace=pread64 -e inject=pread64:error=EIO:when=90+ \
+	exits 'a disk that fails' 4 env ASAN_OPTIONS=detect_leaks=0 strace -f -o /dev/null -e trace=pread64 -e inject=pread64:error=EIO:when=90+ \
 		"$INGOT" convert plain.tar -o x.gguf -t 1
 	says 'a disk that fails' 'plain.tar:m/model-[^ ]*: cannot read \(bytes [0-9]+\.\.[0-9]+\): Input/output error'
 	rm -f x.gguf* mtp-x.gguf*
