@@ -65,7 +65,7 @@ $(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS
 $(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-.PHONY: all check analyze coverage coverage-run crash figures fuzz fuzzers fuzzers-fast fuzz-targets bench lint clean help tools install install-program install-library install-dev uninstall deb reproducible memory memory-run
+.PHONY: all check analyze messages coverage coverage-run crash figures fuzz fuzzers fuzzers-fast fuzz-targets bench lint clean help tools install install-program install-library install-dev uninstall deb reproducible memory memory-run
 all: $(BIN) $(BUILD)/libingot.a $(BUILD)/libingot.so    ## build the program and the library
 
 $(BUILD)/%.o: %.c Makefile
@@ -122,6 +122,9 @@ MEMORY_TESTS := $(patsubst %,$(BUILD)/tests/test_%,base dtype imatrix json vocab
 	$(patsubst %,$(BUILD)/tests/fuzz/replay_%,digests gguf imatrix index json safetensors tokenizer)
 memory-run: $(MEMORY_TESTS)
 	@tests/memory.sh $^
+
+messages: $(BIN) $(TOOLS) $(TESTS) $(REPLAYS)   ## which messages of errors no test brings about (minutes; a report)
+	@BIN=$(BIN) BUILD=$(BUILD) tests/messages.sh $(TESTS)
 
 lint:                       ## include layering, banned calls
 	@tests/lint.sh

@@ -1,15 +1,10 @@
 # Every error in the sources is named by a test, or stands in tests/messages.txt with the reason why not. Named: a test has
-# fourteen characters of its text in a row, which is a weak sign; tests/cli/errors.sh triggers them. Looked at are the
-# texts of err_set, err_errno and the helpers that end there.
+# fourteen characters of its text in a row, which is a weak sign; tests/cli/errors.sh triggers them. `make messages` looks at what
+# is really brought about.
 . tests/cli/common.sh
 cd "$SRC" || exit 1
 
-# sources -> "FILE<tab>TEXT" a message: adjacent string literals joined, as the compiler does
-for f in format/*.c quantize/*.c report/*.c convert/*.c verify/*.c runtime/*.c library/*.c; do
-	tr '\n' ' ' <"$f" | sed -E 's/" *PRI[a-zA-Z]*64 *"?/llu/g; s/"[[:space:]]*"//g' |
-		grep -oE '(err_set|err_errno|json_fail|config_fail|refuse|fail|bad_value|bad_syntax)\([^";]*"([^"\\]|\\.)*"' |
-		sed -E 's/^[^"]*"(.*)"$/\1/' | awk -v f="$f" 'length($0) > 5 { print f "\t" $0 }'
-done | sort -u >"$work/messages"
+tests/messages_list.sh >"$work/messages"
 
 awk -v n=14 '
 	FILENAME == ARGV[1] { text[++m] = $0; next }
