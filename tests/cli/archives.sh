@@ -15,7 +15,7 @@ tar cf plain.tar m
 mkdir packed
 tar --format=pax -czf packed/pax.tar.gz -C m .
 forms='plain.tar packed/pax.tar.gz'
-tar --format=gnu -cJf packed/gnu.tar.xz m 2>/dev/null && forms="$forms packed/gnu.tar.xz"
+has xz && tar --format=gnu -cJf packed/gnu.tar.xz m 2>/dev/null && forms="$forms packed/gnu.tar.xz"
 has zstd && tar --format=ustar -cf - m | zstd -q >packed/ustar.tar.zst && forms="$forms packed/ustar.tar.zst"
 has zip && zip -qr0 stored.zip m && (cd m && zip -qr ../packed/deflated.zip .) && forms="$forms stored.zip packed/deflated.zip"
 has zip && zip -qr - m | cat >packed/piped.zip && forms="$forms packed/piped.zip"

@@ -26,9 +26,8 @@ edit() { rm -rf m; cp -r src m; LC_ALL=C sed -i "$2" "m/$1"; }
 cp -r "$SAMPLE" src; rm -rf src/.cache; mkdir empty
 "$INGOT" convert "$SAMPLE" -o a.gguf --no-mtp -q >/dev/null 2>&1
 "$INGOT" quantize a.gguf -o q.gguf --recipe q8 -q >/dev/null 2>&1
-for k in key other; do
-	openssl genpkey -algorithm ed25519 -out $k.pem 2>/dev/null; openssl pkey -in $k.pem -pubout -out $k.pub 2>/dev/null
-done
+cp "$SRC"/tests/golden/sign/ed25519.pem key.pem; cp "$SRC"/tests/golden/sign/ed25519.pub.pem key.pub
+cp "$SRC"/tests/golden/sign/p256.pem other.pem; cp "$SRC"/tests/golden/sign/p256.pub.pem other.pub
 cp q.gguf signed.gguf; "$INGOT" sign signed.gguf --key key.pem >/dev/null 2>&1
 cp a.gguf damaged.gguf; printf XXXX | dd of=damaged.gguf bs=1 seek=3000000 conv=notrunc 2>/dev/null
 head -c 100000 a.gguf >cut.gguf; printf GGUF >tiny.gguf; { cat a.gguf; printf x; } >long.gguf

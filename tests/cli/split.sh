@@ -62,7 +62,7 @@ says 'verify, one missing' "part/$SECOND: is missing: 1 of the set's $N files"
 check 'JSON says so' grep -q '"verdict":	"INCOMPLETE"' v.json
 for what in "inspect part/$LAST" "perplexity part/$FIRST -f $TEXT" "compare one.gguf part/$FIRST" "quantize part/$FIRST -o x.gguf --recipe q8" \
 	"run part/$FIRST -p x" "sign part/$FIRST --key none" "calibrate part/$FIRST -f $TEXT -o x.gguf"; do
-	case $what in sign*) openssl genpkey -algorithm ed25519 -out none 2>/dev/null ;; esac
+	case $what in sign*) cp "$SRC"/tests/golden/sign/ed25519.pem none ;; esac
 	exits "$what, one missing" 3 "$INGOT" $what -q
 	says "$what, one missing" "1 of the set's $N files are missing: $SECOND; fetch them, or convert again"
 done
@@ -95,8 +95,8 @@ says 'and quantize sees it' "part/$SECOND: damaged \(tensor"
 gone 'and makes nothing' x.gguf
 
 # signatures
-openssl genpkey -algorithm ed25519 -out key.pem 2>/dev/null
-openssl pkey -in key.pem -pubout -out key.pub.pem 2>/dev/null
+cp "$SRC"/tests/golden/sign/ed25519.pem key.pem
+cp "$SRC"/tests/golden/sign/ed25519.pub.pem key.pub.pem
 exits 'a bundle of several files' 2 "$INGOT" sign $SECOND --key "$SRC/tests/golden/sign/p256.pem" --oms x.sig
 says 'a bundle of several files' '--oms: a bundle is made of one file, and .* is one of '
 exits 'sign' 0 "$INGOT" sign $SECOND --key key.pem
