@@ -10,7 +10,7 @@ ${CC:-gcc} -shared -fPIC -O1 -D_GNU_SOURCE tests/spy.c -o "$BUILD"/tests/spy.so 
 SPY_LOG=$log LD_PRELOAD=$(pwd)/$BUILD/tests/spy.so tests/run.sh "$@" >"$BUILD"/tests/spy.out 2>&1 || true
 tests/messages_list.sh >"$list"
 n=$(wc -l <"$list")
-awk -f tests/messages_seen.awk "$log" "$list" >"$BUILD"/tests/unseen
+awk -f tests/messages_parts.awk -f tests/messages_seen.awk "$log" "$list" >"$BUILD"/tests/unseen
 cat "$BUILD"/tests/unseen
 m=$(wc -l <"$BUILD"/tests/unseen)
 echo "$n messages, $((n - m)) seen, $m not: listed above, and in $BUILD/tests/unseen"

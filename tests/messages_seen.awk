@@ -1,10 +1,8 @@
-# ARGV[1]: lines that were seen; ARGV[2]: FILE<tab>TEXT. Prints the texts that no line has: all literal pieces in order.
+# After messages_parts.awk. ARGV[1]: lines that were seen; ARGV[2]: FILE<tab>TEXT. Prints the texts that no line has: all literal pieces in order.
 FILENAME == ARGV[1] { line[++m] = $0; next }
 /^#/ || !NF { next }
 {
-	split($0, part, "\t"); s = part[2]; gsub(/\\"/, "\"", s)
-	gsub(/%[-+ #0-9.*]*(ll|l|z|h)?[a-zA-Z]|%" PRI[a-z0-9]+ "/, "\001", s)
-	count = split(s, piece, "\001"); found = 0
+	split($0, part, "\t"); count = fixed_parts(part[2], piece); found = 0
 	for (k = 1; k <= m && !found; k++) {
 		at = 1; ok = 1
 		for (p = 1; p <= count && ok; p++) if (piece[p] != "") {

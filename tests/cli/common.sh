@@ -34,4 +34,10 @@ flip() {
 	touch -r flip.time "$1"
 }
 size() { stat -c %s "$1"; }
+# skip WHY: the test ends here, with what it has shown so far
+skip() { echo "not shown: $*"; done_testing; exit; }
+# for what sanitizers, debuggers and fuzzers build otherwise
+release_only() {
+	case $BUILD in *-debug* | *-address* | *-thread* | *-undefined* | *-memory* | *-fuzz*) skip "$BUILD is not a release build" ;; esac
+}
 done_testing() { echo "$n_passed passed, $n_failed failed"; [ "$n_failed" -eq 0 ]; }

@@ -1,10 +1,7 @@
 # The Debian packages: built, put into a root of their own by dpkg, used there, removed. Dependencies are checked against what is
 # installed here. Needs root, or fakeroot, and dpkg-dev.
 . tests/cli/common.sh
-skip() { echo "not shown: $*"; echo "0 passed, 0 failed"; exit 0; }
-case $BUILD in
-*-debug* | *-address* | *-thread* | *-undefined* | *-memory* | *-fuzz*) skip "$BUILD is not a release build" ;;
-esac
+release_only
 command -v dpkg-shlibdeps >/dev/null || skip 'dpkg-shlibdeps (Debian: dpkg-dev) is missing'
 fake=
 [ "$(id -u)" -eq 0 ] || { fake=fakeroot; command -v fakeroot >/dev/null || skip 'neither root nor fakeroot'; }

@@ -5,22 +5,9 @@
 cd "$SRC" || exit 1
 
 tests/messages_list.sh >"$work/messages"
-
-awk -v n=14 '
-	FILENAME == ARGV[1] { text[++m] = $0; next }
-	{ gsub(/\\"/, "\""); for (i = 1; i + n - 1 <= length($0); i++) seen[substr($0, i, n)] = 1 }
-	END {
-		for (k = 1; k <= m; k++) {
-			split(text[k], part, "\t"); named = 0
-			s = part[2]; gsub(/\\"/, "\"", s)
-			gsub(/%[-+ #0-9.*]*(ll|l|z|h)?[a-zA-Z]|%" PRI[a-z0-9]+ "/, "\001", s)
-			count = split(s, piece, "\001")
-			for (p = 1; p <= count && !named; p++)
-				for (i = 1; i + n - 1 <= length(piece[p]) && !named; i++) named = substr(piece[p], i, n) in seen
-			if (!named) print text[k]
-		}
-	}' "$work/messages" tests/*.c tests/*.h tests/cli/[a-ln-z]*.sh >"$work/unnamed" 
-sed -n 's/^[^#]*/&/p' tests/messages.txt | grep -v '^#' | grep . | sort -u >"$work/excepted"
+awk -v n=14 -f tests/messages_parts.awk -f tests/messages_named.awk "$work/messages" tests/*.c tests/*.h \
+	tests/cli/[a-ln-z]*.sh >"$work/unnamed"
+grep -v '^#' tests/messages.txt | grep . | sort -u >"$work/excepted"
 sort -u "$work/unnamed" | comm -23 - "$work/excepted" >"$work/new"
 sort -u "$work/unnamed" | comm -13 - "$work/excepted" >"$work/stale"
 if [ "$(wc -l <"$work/messages")" -gt 400 ]; then ok; else bad "only $(wc -l <"$work/messages") messages were found"; fi

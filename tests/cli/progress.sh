@@ -18,11 +18,7 @@ tidy() {
 }
 
 "$PTY" -w 80 -o raw true >/dev/null 2>&1
-if [ $? -eq 125 ]; then
-	echo 'not shown: there is no pseudo-terminal here (/dev/pts)'
-	done_testing
-	exit
-fi
+[ $? -ne 125 ] || skip 'there is no pseudo-terminal here (/dev/pts)'
 for wide in 120 80 40 20; do
 	rm -rf ./*.gguf
 	exits "on $wide columns" 0 "$PTY" -w "$wide" -o raw "$INGOT" convert "$SAMPLE" -o a.gguf --no-mtp
