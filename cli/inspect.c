@@ -70,16 +70,17 @@ static const struct source_options headers = { .need = NEED_HEADERS, .stop = &st
 
 enum { RUN_CONTEXT = 4096, RUN_BATCH = 512 };	/* a chat of some length, a prompt in batches */
 
-/* What `ingot run` takes, from headers; a model that cannot be run says why. */
-static void add_run(cJSON *doc, const char *path, struct log *notes)
+/* What `ingot run` takes, from headers, which this ends; a model that cannot be run says why. */
+static void add_run(cJSON *doc, const char *path, struct checkpoint *ckpt, struct gguf_set *set, const struct arch *a,
+		    struct log *notes)
 {
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned n_threads = n < 1 ? 1 : n > POOL_MAX_THREADS ? POOL_MAX_THREADS : (unsigned)n;
-	struct log unused = { 0 };	/* said already */
+	struct log unused = { 0 };	/* one problem is enough here */
 	struct err e = { 0 };
 	struct model m;
 
-	if (model_open_part(&m, path, PART_TRUNK, &headers, &unused, &e) != OK) {
+	if (model_take(&m, path, ckpt, set, a, &unused, &e) != OK) {
 		log_add(notes, "%s: it cannot be run or measured as it is: %s", path, e.msg);
 	} else {
 		uint32_t n_ctx = m.arch.n_ctx < RUN_CONTEXT ? m.arch.n_ctx : RUN_CONTEXT;
@@ -209,14 +210,11 @@ static enum status inspect_source(cJSON *doc, const char *path, const struct ins
 {
 	struct checkpoint c;
 	struct arch a;
-	const struct source_file *config;
 	double bytes = 0;
-	char *text = NULL;
-	size_t n, known = 0;
+	size_t known = 0;
 	enum status st;
 
 	TRY(checkpoint_open(&c, path, &headers, notes, e));
-	config = checkpoint_file(&c, "config.json");
 	for (size_t i = 0; i < c.n_shards; i++) {
 		bytes += (double)c.files[i].file.id.size;
 		known += c.files[i].expected.kind != DIGEST_NONE;
@@ -228,17 +226,15 @@ static enum status inspect_source(cJSON *doc, const char *path, const struct ins
 	add_number(doc, "shards_with_digest", (double)known);
 	add_number(doc, "n_tensors", (double)c.n_tensors);
 	add_types(doc, &c);
-	st = config ? file_slurp(&config->file, CONFIG_LIMIT, &text, &n, e)
-		    : err_set(e, ERR_FORMAT, "%s: config.json is missing; finish the download", path);
-	if (st == OK)
-		st = arch_from_config(&a, text, n, config->file.path, notes, e);
+	st = arch_from_checkpoint(&a, &c, notes, e);
 	if (st == OK)
 		st = add_model(doc, &a, o->context, e);
 	if (st == OK)
 		st = add_plan(doc, &c, &a, notes, e);
 	if (o->tensors)
 		add_source_tensors(doc, &c);
-	free(text);
+	if (st == OK)
+		add_run(doc, path, &c, NULL, &a, notes);
 	checkpoint_close(&c);
 out:
 	return st;
@@ -283,13 +279,8 @@ static void add_seal(cJSON *doc, const struct gguf *g)
 	}
 	o = cJSON_AddObjectToObject(doc, "seal");
 	add_number(o, "chunks", (double)s.n_chunks);
-	struct digest root = { .kind = DIGEST_SHA256 };
-	memcpy(root.bytes, s.root, SHA256_BYTES);
-	cJSON_AddStringToObject(o, "root", digest_text(&root, hex));
-	bool is_signed = false;
-	for (size_t i = 0; i < s.signature.n; i++)
-		is_signed |= s.signature.p[i] != ' ';
-	cJSON_AddBoolToObject(o, "signed", is_signed);
+	cJSON_AddStringToObject(o, "root", sha256_text(s.root, hex));
+	cJSON_AddBoolToObject(o, "signed", seal_is_signed(&s));
 	add_text(o, "recipe", g, "ingot.recipe");
 	add_text(o, "tool", g, "ingot.tool");
 	list = cJSON_AddArrayToObject(o, "sources");
@@ -299,9 +290,8 @@ static void add_seal(cJSON *doc, const struct gguf *g)
 	for (uint64_t i = 0; i < names->count && gguf_next_str(names, &at, &name); i++) {
 		cJSON *x = cJSON_CreateObject();
 
-		memcpy(root.bytes, sums->data + SHA256_BYTES * i, SHA256_BYTES);
 		cJSON_AddStringToObject(x, "name", cli_esc(name));
-		cJSON_AddStringToObject(x, "sha256", digest_text(&root, hex));
+		cJSON_AddStringToObject(x, "sha256", sha256_text(sums->data + SHA256_BYTES * i, hex));
 		if (gguf_next_str(anchors, &anchor_at, &anchor))
 			cJSON_AddStringToObject(x, "anchor", cli_esc(anchor));
 		cJSON_AddItemToArray(list, x);
@@ -316,7 +306,6 @@ static void add_gguf_files(cJSON *doc, const struct gguf_set *s)
 	for (size_t i = 0; list && i < s->n; i++) {
 		const struct file *f = &s->files[i];
 		const char *slash = strrchr(f->path, '/');
-		struct digest root = { .kind = DIGEST_SHA256 };
 		struct seal seal;
 		struct err ignored;
 		cJSON *o = cJSON_CreateObject();
@@ -325,10 +314,8 @@ static void add_gguf_files(cJSON *doc, const struct gguf_set *s)
 		cJSON_AddStringToObject(o, "name", cli_escz(slash ? slash + 1 : f->path));
 		add_number(o, "bytes", (double)f->id.size);
 		add_number(o, "tensors", (double)s->parts[i].n_tensors);
-		if (seal_read(&seal, &s->parts[i], &ignored) == OK) {
-			memcpy(root.bytes, seal.root, SHA256_BYTES);
-			cJSON_AddStringToObject(o, "root", digest_text(&root, hex));
-		}
+		if (seal_read(&seal, &s->parts[i], &ignored) == OK)
+			cJSON_AddStringToObject(o, "root", sha256_text(seal.root, hex));
 		cJSON_AddItemToArray(list, o);
 	}
 }
@@ -358,6 +345,7 @@ static enum status inspect_gguf(cJSON *doc, const char *path, const struct inspe
 	const struct gguf *g = &s.gguf;
 	struct arch a;
 	struct str arch = { 0 };
+	bool known;
 	enum status st;
 
 	TRY(gguf_set_open(&s, path, notes, e));
@@ -373,7 +361,8 @@ static enum status inspect_gguf(cJSON *doc, const char *path, const struct inspe
 	add_gguf_types(doc, g);
 	add_seal(doc, &s.parts[0]);
 	gguf_str(g, "general.architecture", &arch);
-	if (str_is(arch, "deepseek4")) {
+	known = str_is(arch, "deepseek4");
+	if (known) {
 		TRY(arch_from_gguf(&a, g, path, e));
 		TRY(add_model(doc, &a, o->context, e));
 	} else {
@@ -382,6 +371,8 @@ static enum status inspect_gguf(cJSON *doc, const char *path, const struct inspe
 	add_machine(doc, (double)gguf_set_bytes(&s));
 	if (o->tensors)
 		add_gguf_tensors(doc, g);
+	if (known)
+		add_run(doc, path, NULL, &s, &a, notes);
 out:
 	gguf_set_close(&s);
 	return st;
@@ -530,8 +521,6 @@ int cmd_inspect(const struct command *self, int argc, char **argv)
 		st = inspect_source(doc, args[0], &o, &notes, &e);
 	else if (st == OK)
 		st = inspect_gguf(doc, args[0], &o, &notes, &e);
-	if (st == OK && cJSON_GetObjectItemCaseSensitive(doc, "model"))
-		add_run(doc, args[0], &notes);
 	if (number(doc, "bytes") > 0)
 		print_document(cli_out(&c), doc);
 	cli_notes(&c, &notes);

@@ -49,14 +49,12 @@ static void print_plan(const struct cli *c, const struct convert_result *r)
 static cJSON *output_json(const struct plan_output *out, const char *path, const struct measured *expected)
 {
 	cJSON *o = cJSON_CreateObject(), *list;
-	struct digest root = { .kind = DIGEST_SHA256 };
 	char hex[65];
 
 	cJSON_AddStringToObject(o, "path", cli_escz(path));
 	cJSON_AddNumberToObject(o, "bytes", (double)out->file_size);
 	cJSON_AddNumberToObject(o, "chunks", (double)out->n_chunks);
-	memcpy(root.bytes, out->header.buf + out->root_at, SHA256_BYTES);
-	cJSON_AddStringToObject(o, "root", digest_text(&root, hex));
+	cJSON_AddStringToObject(o, "root", sha256_text(out->header.buf + out->root_at, hex));
 	list = cJSON_AddArrayToObject(o, "tensors");
 	for (size_t i = 0; i < out->n_tensors; i++) {
 		const struct plan_tensor *t = &out->tensors[i];
@@ -103,15 +101,13 @@ static cJSON *result_json(const struct convert_result *r, bool dry_run)
 	for (size_t i = 0; i < r->plan.n_dropped; i++)
 		cJSON_AddItemToArray(dropped, cJSON_CreateString(cli_escz(r->plan.dropped[i])));
 	for (size_t i = 0; i < r->plan.ckpt->n_files; i++) {
-		struct digest d = { .kind = DIGEST_SHA256 };
 		cJSON *o = cJSON_CreateObject();
 
 		cJSON_AddStringToObject(o, "name", r->plan.ckpt->files[i].name);
 		cJSON_AddNumberToObject(o, "bytes", (double)r->plan.ckpt->files[i].file.id.size);
 		cJSON_AddStringToObject(o, "anchor", anchor_name(r->plan.ckpt->files[i].anchor));
-		memcpy(d.bytes, r->sha256 + SHA256_BYTES * i, SHA256_BYTES);
 		if (!dry_run && (!r->share || i >= r->plan.ckpt->n_shards || r->share[i]))
-			cJSON_AddStringToObject(o, "sha256", digest_text(&d, hex));
+			cJSON_AddStringToObject(o, "sha256", sha256_text(r->sha256 + SHA256_BYTES * i, hex));
 		cJSON_AddItemToArray(sources, o);
 	}
 	return doc;
@@ -134,18 +130,16 @@ static void print_part(const struct cli *c, const struct convert_result *r, cons
 
 static void print_done(const struct cli *c, const struct convert_result *r)
 {
-	struct digest root = { .kind = DIGEST_SHA256 };
 	struct rusage u;
 	size_t n = 0;
 	char hex[65];
 
 	for (size_t i = 0; i < r->plan.ckpt->n_shards; i++)
 		n += r->plan.ckpt->files[i].expected.kind != DIGEST_NONE;
-	for (size_t i = 0; i < r->plan.n_outputs; i++) {
-		memcpy(root.bytes, r->plan.out[i].header.buf + r->plan.out[i].root_at, SHA256_BYTES);
+	for (size_t i = 0; i < r->plan.n_outputs; i++)
 		fprintf(cli_out(c), "%s: %llu bytes, sealed, root %s\n", cli_escz(r->paths[i]),
-			(unsigned long long)r->plan.out[i].file_size, digest_text(&root, hex));
-	}
+			(unsigned long long)r->plan.out[i].file_size,
+			sha256_text(r->plan.out[i].header.buf + r->plan.out[i].root_at, hex));
 	if (r->plan.gguf)
 		fprintf(cli_out(c), "the source %s\n", n ? "matched its known digest" : r->plan.gguf->sealed
 			? "was as it was sealed" : "had neither a seal nor a known digest");

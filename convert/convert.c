@@ -81,22 +81,6 @@ static enum status check_small(const struct checkpoint *c, uint8_t *sha256, stru
 	return OK;
 }
 
-static enum status read_arch(struct convert_result *r, struct arch *a, struct log *notes, struct err *e)
-{
-	const struct source_file *config = checkpoint_file(&r->ckpt, "config.json");
-	char *text;
-	size_t n;
-	enum status st;
-
-	if (!config)
-		return err_set(e, ERR_FORMAT, "%s: config.json is missing; finish the download", r->ckpt.dir.path);
-	if (file_slurp(&config->file, CONFIG_LIMIT, &text, &n, e) != OK)
-		return e->status;
-	st = arch_from_config(a, text, n, config->file.path, notes, e);
-	free(text);
-	return st;
-}
-
 static enum status read_vocab(struct convert_result *r, const struct arch *a, struct log *notes,
 			      struct err *e)
 {
@@ -191,9 +175,9 @@ static enum status seal_tensors(struct convert_result *r, struct plan_output *ou
 }
 
 /* What the files of a set say of each other: the roots of all, and the first one's header. */
-static void tie(const struct plan *p, struct plan_output *out)
+static void tie(struct plan_output *out)
 {
-	const struct plan_output *first = &p->out[out->first];
+	const struct plan_output *first = out - out->file;	/* the files of a set follow each other */
 
 	for (size_t k = 0; out->n_files > 1 && k < out->n_files; k++)
 		memcpy(out->header.buf + out->roots_at + SHA256_BYTES * k, first[k].header.buf + first[k].root_at, SHA256_BYTES);
@@ -214,7 +198,7 @@ static enum status seal_all(struct convert_result *r, struct err *e)
 	for (size_t i = 0; i < p->n_outputs; i++) {	/* the first of a set comes before the others */
 		struct plan_output *out = &p->out[i];
 
-		tie(p, out);
+		tie(out);
 		seal_header_sha256(&h, out->header.buf, out->header.len, out->header_sha256_at, out->signature_at,
 				   out->header.buf + out->header_sha256_at);
 	}
@@ -619,7 +603,7 @@ enum status convert_run(struct convert_result *r, const struct convert_options *
 		from = *o->from;
 	from.digests = o->digests;
 	TRY(checkpoint_open(&r->ckpt, o->source, &from, problems, e));
-	TRY(read_arch(r, &arch, notes, e));
+	TRY(arch_from_checkpoint(&arch, &r->ckpt, notes, e));
 	if (!o->dry_run)
 		TRY(check_anchors(&r->ckpt, o->allow_unverified, notes, e));
 	r->sha256 = mem_new(r->ckpt.n_files, SHA256_BYTES, "digests", e);

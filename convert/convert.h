@@ -102,9 +102,9 @@ struct plan_output {
 	struct gguf_writer header;	/* complete but for the digests */
 	struct error_sums *errors;	/* owned; one a chunk, where any tensor is measured */
 	size_t chunk_sha256_at, root_at, source_sha256_at, header_sha256_at, signature_at;
-	/* of a set of several (see split.c): which of them, and the number of the first; keys to be filled in */
+	/* of a set of several (see split.c): which of them; keys to be filled in */
 	uint32_t file, n_files;
-	size_t first, roots_at, first_header_at;
+	size_t roots_at, first_header_at;
 };
 /* One matrix of one output tensor, fed by one run of bytes of one shard. */
 struct feed {
@@ -174,9 +174,6 @@ enum status plan_split(struct plan *p, uint64_t most, const struct vocab *v, con
 char *split_path(const char *out, const struct plan_output *file, struct err *e) MUST_USE;
 /* How many partial files of such a set, of any number, lie beside out; discard removes them. */
 size_t split_leftovers(const char *out, bool discard);
-/* layout.c: offsets, chunks and the header of one output. */
-enum status layout_output(struct plan *p, struct plan_output *out, const struct vocab *v,
-			  const struct plan_options *o, struct err *e) MUST_USE;
 /* Elements of the run that chunk `chunk` of a tensor needs, and where its first byte lies in what
  * transfer writes for them. */
 /* own: the first element that no unit before it holds. */

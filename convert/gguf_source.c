@@ -91,12 +91,10 @@ static enum status open_files(struct gguf_source *s, const char *digests_file, s
 	if (!c->files || !c->headers || !s->seals)
 		return e->status;
 	for (size_t i = 0; i < set->n && st == OK; i++) {
-		const struct file_id *a = &set->files[i].id, *b = &c->files[i].file.id;
-
 		c->files[i].file = FILE_NONE;
 		c->n_files = c->n_shards = i + 1;
 		st = open_file(c, i, set->files[i].path, digests_file, notes, e);
-		if (st == OK && (a->dev != b->dev || a->ino != b->ino || a->size != b->size || a->mtime_ns != b->mtime_ns))
+		if (st == OK && !file_id_same(&set->files[i].id, &c->files[i].file.id))
 			st = err_set(e, ERR_IO, "%s: was replaced while it was opened; try again", set->files[i].path);
 	}
 	return st;

@@ -26,35 +26,20 @@ static void put_seal(struct plan_output *out, struct gguf_writer *w, size_t *fil
 	out->signature_at = gguf_put_spaces(w, SEAL_KEY_SIGNATURE, SEAL_SIGNATURE_BYTES);
 }
 
-static void put_int(struct gguf_writer *w, const char *key, enum gguf_type type, uint64_t v, unsigned bytes)
-{
-	uint8_t b[8];
-	struct gguf_kv kv = { .key = { key, strlen(key) }, .type = type, .elem = type, .count = 1, .data = b, .data_bytes = bytes };
-
-	store_le(b, 8, v);
-	gguf_put_kv(w, &kv);
-}
-
 /* llama.cpp's keys, in its types, and ours. */
 static void put_split(const struct plan_output *whole, struct plan_output *out, struct gguf_writer *w)
 {
 	if (out->n_files <= 1)
 		return;
-	put_int(w, SPLIT_KEY_NO, GGUF_U16, out->file, 2);
-	put_int(w, SPLIT_KEY_COUNT, GGUF_U16, out->n_files, 2);
-	put_int(w, SPLIT_KEY_TENSORS, GGUF_I32, whole->n_tensors, 4);
+	gguf_put_u16(w, SPLIT_KEY_NO, (uint16_t)out->file);
+	gguf_put_u16(w, SPLIT_KEY_COUNT, (uint16_t)out->n_files);
+	gguf_put_i32(w, SPLIT_KEY_TENSORS, (int32_t)whole->n_tensors);
 	out->roots_at = gguf_put_array(w, SPLIT_KEY_ROOTS, GGUF_U8, NULL, SHA256_BYTES * (uint64_t)out->n_files);
 	if (out->file > 0)
 		out->first_header_at = gguf_put_array(w, SPLIT_KEY_FIRST, GGUF_U8, NULL, SHA256_BYTES);
 }
 
-enum status layout_output(struct plan *p, struct plan_output *out, const struct vocab *v,
-			  const struct plan_options *o, struct err *e)
-{
-	return layout_file(p, out, out, v, o, e);
-}
-
-enum status layout_file(const struct plan *p, struct plan_output *whole, struct plan_output *out, const struct vocab *v,
+enum status layout_file(const struct plan *p, const struct plan_output *whole, struct plan_output *out, const struct vocab *v,
 			const struct plan_options *o, struct err *e)
 {
 	struct gguf_writer *w = &out->header;
@@ -69,9 +54,8 @@ enum status layout_file(const struct plan *p, struct plan_output *whole, struct 
 		out->n_chunks += t->chunks.n_chunks;
 	}
 	gguf_writer_open(w, ALIGNMENT);
-	if ((out->file == 0 ? metadata_put(p, whole, v, o, w, e) : metadata_put_rest(p, whole, o, w, e)) != OK)
+	if (metadata_put(p, whole, out, v, o, w, e) != OK)
 		return e->status;
-	out->source_sha256_at = whole->source_sha256_at;
 	put_split(whole, out, w);
 	put_seal(out, w, &file_size_at);
 	for (size_t i = 0; i < out->n_tensors; i++) {

@@ -239,7 +239,7 @@ static void put_encoding(const struct plan *p, const struct plan_output *out, st
 	importance_metadata(p->importance, w);
 }
 
-static enum status put_provenance(const struct plan *p, struct plan_output *out,
+static enum status put_provenance(const struct plan *p, const struct plan_output *whole, struct plan_output *out,
 				  const struct plan_options *o, struct gguf_writer *w, struct err *e)
 {
 	const struct checkpoint *c = p->ckpt;
@@ -268,32 +268,27 @@ static enum status put_provenance(const struct plan *p, struct plan_output *out,
 	if (p->gguf)
 		put_origin(p, w);
 	gguf_put_str(w, "ingot.recipe", z(recipe));
-	put_encoding(p, out, w);
+	put_encoding(p, whole, w);
 	gguf_put_str(w, "ingot.tool", STR("ingot " INGOT_VERSION));
 	free(sizes);
 	free(recipe);
 	return OK;
 }
 
-enum status metadata_put_rest(const struct plan *p, struct plan_output *out, const struct plan_options *o,
-			      struct gguf_writer *w, struct err *e)
+enum status metadata_put(const struct plan *p, const struct plan_output *whole, struct plan_output *out, const struct vocab *v,
+			 const struct plan_options *o, struct gguf_writer *w, struct err *e)
 {
 	struct str arch = STR("deepseek4");
 
-	if (!p->gguf || gguf_str(&p->gguf->set.gguf, "general.architecture", &arch))
-		gguf_put_str(w, "general.architecture", arch);
-	return put_provenance(p, out, o, w, e);
-}
-
-enum status metadata_put(const struct plan *p, struct plan_output *out, const struct vocab *v,
-			 const struct plan_options *o, struct gguf_writer *w, struct err *e)
-{
-	if (p->gguf) {
-		copy_metadata(p, out, o, w);
+	if (out->file > 0) {	/* any but the first of a set: the architecture, and where it came from */
+		if (!p->gguf || gguf_str(&p->gguf->set.gguf, "general.architecture", &arch))
+			gguf_put_str(w, "general.architecture", arch);
+	} else if (p->gguf) {
+		copy_metadata(p, whole, o, w);
 	} else {
-		put_general(p, out, o, w);
-		arch_to_gguf(&p->arch, out->part == PART_MTP, w);
+		put_general(p, whole, o, w);
+		arch_to_gguf(&p->arch, whole->part == PART_MTP, w);
 		vocab_to_gguf(v, w);
 	}
-	return put_provenance(p, out, o, w, e);
+	return put_provenance(p, whole, out, o, w, e);
 }

@@ -115,11 +115,9 @@ static unsigned recorded_number(const char *text)
 
 static void print_record(char text[RECORD_LIMIT], unsigned n, const uint8_t plan[SHA256_BYTES])
 {
-	struct digest d = { .kind = DIGEST_SHA256 };
 	char hex[65];
 
-	memcpy(d.bytes, plan, SHA256_BYTES);
-	snprintf(text, RECORD_LIMIT, record_form, n, digest_text(&d, hex));
+	snprintf(text, RECORD_LIMIT, record_form, n, sha256_text(plan, hex));
 }
 
 enum status parts_count(const char *out, const uint8_t plan[SHA256_BYTES], unsigned *n, struct err *e)

@@ -281,7 +281,7 @@ enum status plan_finish(struct plan *p, const struct vocab *v, const struct plan
 	if (p->importance)
 		TRY(plan_importance(p, notes, e));
 	for (size_t i = 0; i < p->n_outputs; i++)
-		TRY(layout_output(p, &p->out[i], v, o, e));
+		TRY(layout_file(p, &p->out[i], &p->out[i], v, o, e));
 	for (size_t i = 0; i < p->n_outputs; i++)
 		TRY(plan_room_for_errors(&p->out[i], e));
 out:

@@ -24,8 +24,8 @@ enum status plan_finish(struct plan *p, const struct vocab *v, const struct plan
 /* Sums for the report, where any tensor is measured. */
 enum status plan_room_for_errors(struct plan_output *out, struct err *e) MUST_USE;
 void plan_output_close(struct plan_output *out);
-/* layout.c: one file of an output; whole has all its tensors, and may be the same. */
-enum status layout_file(const struct plan *p, struct plan_output *whole, struct plan_output *out, const struct vocab *v,
+/* layout.c: offsets, chunks and the header of one file of an output; whole has all its tensors, and may be the same. */
+enum status layout_file(const struct plan *p, const struct plan_output *whole, struct plan_output *out, const struct vocab *v,
 			const struct plan_options *o, struct err *e) MUST_USE;
 
 /* ---- types.c ----------------------------------------------------------------------------------*/
@@ -47,11 +47,9 @@ void importance_metadata(const struct importance *m, struct gguf_writer *w);
 
 /* ---- metadata.c: keys of the header before the seal -------------------------------------------*/
 
-/* All but the seal: the model's own (made, or copied from a GGUF), then where it came from. */
-enum status metadata_put(const struct plan *p, struct plan_output *out, const struct vocab *v,
+/* All but the seal: the model's own (made, or copied from a GGUF), of which a file but the first of a set has the
+ * architecture alone; then where it came from. */
+enum status metadata_put(const struct plan *p, const struct plan_output *whole, struct plan_output *out, const struct vocab *v,
 			 const struct plan_options *o, struct gguf_writer *w, struct err *e) MUST_USE;
-/* What any file but the first of a set has of them: the architecture, and where it came from. */
-enum status metadata_put_rest(const struct plan *p, struct plan_output *out, const struct plan_options *o,
-			      struct gguf_writer *w, struct err *e) MUST_USE;
 
 #endif

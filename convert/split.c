@@ -32,7 +32,7 @@ static bool tensor_bytes(const struct plan_tensor *t, uint64_t *bytes)
 }
 
 /* Bytes of the header of a file without tensors, in a set as large as may be. */
-static enum status header_bytes(const struct plan *p, struct plan_output *whole, uint32_t number, const struct vocab *v,
+static enum status header_bytes(const struct plan *p, const struct plan_output *whole, uint32_t number, const struct vocab *v,
 				const struct plan_options *o, uint64_t *bytes, struct err *e)
 {
 	struct plan_output none = { .part = whole->part, .file = number, .n_files = SPLIT_MOST };
@@ -101,13 +101,13 @@ out:
 	return st;
 }
 
-/* File number k of a cut: its tensors and its header. first: number of the set's first output. */
-static enum status make_file(const struct plan *p, struct plan_output *whole, const struct cut *c, size_t k, size_t first,
+/* File number k of a cut: its tensors and its header. */
+static enum status make_file(const struct plan *p, const struct plan_output *whole, const struct cut *c, size_t k,
 			     struct plan_output *out, const struct vocab *v, const struct plan_options *o, struct err *e)
 {
 	size_t from = c->start[k], n = c->start[k + 1] - from;
 
-	*out = (struct plan_output){ .part = whole->part, .file = (uint32_t)k, .n_files = (uint32_t)c->n, .first = first };
+	*out = (struct plan_output){ .part = whole->part, .file = (uint32_t)k, .n_files = (uint32_t)c->n };
 	if (!(out->tensors = mem_new(n, sizeof *out->tensors, "the plan", e)))
 		return e->status;
 	memcpy(out->tensors, whole->tensors + from, n * sizeof *out->tensors);
@@ -151,7 +151,7 @@ enum status plan_split(struct plan *p, uint64_t most, const struct vocab *v, con
 	}
 	for (size_t i = 0; i < p->n_outputs; i++)
 		for (size_t k = 0; k < cuts[i].n; k++, done++)
-			TRY(make_file(p, &p->out[i], &cuts[i], k, first[i], &out[done], v, o, e));
+			TRY(make_file(p, &p->out[i], &cuts[i], k, &out[done], v, o, e));
 	move_feeds(p, cuts, first);
 	for (size_t i = 0; i < p->n_outputs; i++)
 		plan_output_close(&p->out[i]);

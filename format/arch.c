@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { DIM_MAX = 1 << 22, COUNT_MAX = 1 << 16, USED_MAX = 256 };
@@ -185,6 +186,22 @@ enum status arch_from_config(struct arch *a, const char *text, size_t n, const c
 	TRY(config_close(&c, e));
 	return check(a, path, e);
 out:
+	return st;
+}
+
+enum status arch_from_checkpoint(struct arch *a, const struct checkpoint *c, struct log *notes, struct err *e)
+{
+	const struct source_file *config = checkpoint_file(c, "config.json");
+	char *text;
+	size_t n;
+	enum status st;
+
+	if (!config)
+		return err_set(e, ERR_FORMAT, "%s: config.json is missing; finish the download", c->dir.path);
+	if (file_slurp(&config->file, CONFIG_LIMIT, &text, &n, e) != OK)
+		return e->status;
+	st = arch_from_config(a, text, n, config->file.path, notes, e);
+	free(text);
 	return st;
 }
 

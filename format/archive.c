@@ -26,7 +26,6 @@
 
 enum {
 	MAX_ENTRIES = 4096,
-	ZIP_END = 22,			/* the zip end record without its comment */
 	ZIP64_ENDS = 56 + 20,		/* what zip64 puts before it */
 	ZIP_TAIL = 16 << 10,		/* libarchive looks no further back for the end record */
 	MAX_LISTED = 20,
@@ -199,17 +198,6 @@ static enum status settle(const struct filter *s, const struct pick *k, struct e
 }
 
 /* ---- zip ------------------------------------------------------------------------------------*/
-
-/* Where in the last n bytes of a file a zip's end record is that ends it, or SIZE_MAX. */
-static size_t zip_end(const uint8_t *p, size_t n)
-{
-	size_t i = n >= ZIP_END ? n - ZIP_END + 1 : 0;
-
-	while (i-- > 0)
-		if (memcmp(p + i, "PK\5\6", 4) == 0 && i + ZIP_END + load_le(p + i + 20, 2) == n)
-			return i;
-	return SIZE_MAX;
-}
 
 /* The end record must end the file and stand right behind the directory, so that nothing is in
  * front of the archive and nothing follows it. entries receives the number it declares. */

@@ -159,6 +159,10 @@ static inline uint64_t cur_le(struct cursor *c, unsigned n)
 
 /* What a file was when it was opened; a difference later means it changed under us. */
 struct file_id { uint64_t dev, ino, size; int64_t mtime_ns, ctime_ns; };
+#define MTIME_UNKNOWN INT64_MIN		/* of what an archive does not say it of */
+/* The same file with the same bytes, as far as can be told. ctime is left out: a hard link or chmod elsewhere changes it
+ * and no byte. */
+bool file_id_same(const struct file_id *a, const struct file_id *b);
 
 /* An open regular file, or a range of one: a member of an archive, read where it lies. Offsets count from the
  * range's start. A zeroed struct is NOT closed (fd 0): start from FILE_NONE. */
@@ -289,6 +293,7 @@ bool digest_parse(struct digest *d, struct str hex);
 bool digest_eq(const struct digest *a, const struct digest *b);
 /* Hex, terminated; buf of 65 bytes. Returns buf. */
 char *digest_text(const struct digest *d, char buf[65]);
+char *sha256_text(const uint8_t sha256[SHA256_BYTES], char buf[65]);
 /* The digest of that kind over a whole open file, in bounded memory. sha256 (may be NULL)
  * also receives the SHA-256 when kind is DIGEST_GIT_BLOB, from the same read. */
 enum status digest_file(const struct file *f, enum digest_kind kind, struct digest *d,

@@ -175,17 +175,26 @@ bool digest_eq(const struct digest *a, const struct digest *b)
 	       memcmp(a->bytes, b->bytes, digest_size(a->kind)) == 0;
 }
 
-char *digest_text(const struct digest *d, char buf[65])
+static char *hex_text(const uint8_t *bytes, size_t n, char *buf)
 {
 	static const char hex[] = "0123456789abcdef";
-	size_t n = digest_size(d->kind);
 
 	for (size_t i = 0; i < n; i++) {
-		buf[2 * i] = hex[d->bytes[i] >> 4];
-		buf[2 * i + 1] = hex[d->bytes[i] & 15];
+		buf[2 * i] = hex[bytes[i] >> 4];
+		buf[2 * i + 1] = hex[bytes[i] & 15];
 	}
 	buf[2 * n] = 0;
 	return buf;
+}
+
+char *digest_text(const struct digest *d, char buf[65])
+{
+	return hex_text(d->bytes, digest_size(d->kind), buf);
+}
+
+char *sha256_text(const uint8_t sha256[SHA256_BYTES], char buf[65])
+{
+	return hex_text(sha256, SHA256_BYTES, buf);
 }
 
 /* Every byte of f into a and, unless it is NULL, b. */

@@ -107,6 +107,11 @@ enum status file_read(const struct file *f, void *buf, size_t n, uint64_t off, s
 	return OK;
 }
 
+bool file_id_same(const struct file_id *a, const struct file_id *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->mtime_ns == b->mtime_ns;
+}
+
 enum status file_unchanged(const struct file *f, struct err *e)
 {
 	struct stat s;
@@ -115,9 +120,7 @@ enum status file_unchanged(const struct file *f, struct err *e)
 	if (fstat(f->fd, &s) != 0)
 		return err_errno(e, "%s: cannot stat", f->path);
 	now = id_of(&s);
-	/* ctime is left out: a hard link or chmod elsewhere changes it and no byte */
-	if (now.dev != f->held.dev || now.ino != f->held.ino || now.size != f->held.size ||
-	    now.mtime_ns != f->held.mtime_ns)
+	if (!file_id_same(&now, &f->held))
 		return err_set(e, ERR_IO, "%s: changed while it was being read; let the writer finish "
 			       "and run again", f->path);
 	return OK;

@@ -95,7 +95,7 @@ struct source_options {
 	/* For the members of an archive that are stored compressed: they are unpacked into a file without a name in
 	 * the folder of path `scratch` (NULL: the archive's own), which is gone with the process. */
 	const char *scratch;
-	volatile int *stop;	/* a signal's number ends that (ERR_STOPPED); may be NULL */
+	volatile int *stop;	/* ends that (ERR_STOPPED), see stop_asked; may be NULL */
 	void (*say)(void *arg, const char *line);	/* before it starts; may be NULL */
 	void (*progress)(void *arg, uint64_t done, uint64_t total, const char *member);	/* packed bytes; may be NULL */
 	void *arg;
@@ -230,6 +230,8 @@ struct gguf_writer {
 	struct err err;
 };
 void gguf_writer_open(struct gguf_writer *w, uint64_t alignment);	/* the caller puts general.alignment */
+void gguf_put_u16(struct gguf_writer *w, const char *key, uint16_t v);
+void gguf_put_i32(struct gguf_writer *w, const char *key, int32_t v);
 void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t v);
 void gguf_put_u64(struct gguf_writer *w, const char *key, uint64_t v);
 void gguf_put_f32(struct gguf_writer *w, const char *key, float v);
@@ -330,6 +332,7 @@ struct seal {
 };
 /* ERR_NO_DIGEST where g has no seal, ERR_FORMAT where it is malformed or does not fit g. */
 enum status seal_read(struct seal *s, const struct gguf *g, struct err *e) MUST_USE;
+bool seal_is_signed(const struct seal *s);	/* something is in the signature's slot */
 /* The digest that `ingot.seal.header_sha256` holds: SHA-256 over the header with its own value
  * taken as zeros and the signature's as spaces. */
 void seal_header_sha256(struct sha256 *h, const uint8_t *header, uint64_t n, uint64_t self_off,

@@ -144,6 +144,18 @@ static void put_key(struct gguf_writer *w, const char *key, enum gguf_type type)
 	put_key_str(w, (struct str){ key, strlen(key) }, type);
 }
 
+void gguf_put_u16(struct gguf_writer *w, const char *key, uint16_t v)
+{
+	put_key(w, key, GGUF_U16);
+	put_le(w, 2, v);
+}
+
+void gguf_put_i32(struct gguf_writer *w, const char *key, int32_t v)
+{
+	put_key(w, key, GGUF_I32);
+	put_le(w, 4, (uint32_t)v);
+}
+
 void gguf_put_u32(struct gguf_writer *w, const char *key, uint32_t v)
 {
 	put_key(w, key, GGUF_U32);

@@ -433,7 +433,7 @@ static enum status local_dir_record(struct source_file *f, struct source_dir *d,
 	if (!d->commit[0])
 		memcpy(d->commit, commit, sizeof commit);
 	/* unknown in some archives; the digest is compared in any case */
-	f->stale = mtime_ns != INT64_MIN && (double)mtime_ns * 1e-9 - 1.0 > time;
+	f->stale = mtime_ns != MTIME_UNKNOWN && (double)mtime_ns * 1e-9 - 1.0 > time;
 	if (f->stale) {
 		f->stale_digest = etag;
 	} else {
@@ -446,17 +446,22 @@ out:
 	return st;
 }
 
-/* The target of a cache link if it is ../../blobs/ETAG, else an empty string. */
+bool blob_link(const char *target, struct digest *etag)
+{
+	static const char blobs[] = "../../blobs/";
+	size_t n = sizeof blobs - 1;
+
+	return strncmp(target, blobs, n) == 0 && digest_parse(etag, (struct str){ target + n, strlen(target + n) });
+}
+
+/* The target of a cache link if it is a blob's, else an empty string. */
 static void blob_target(const struct source_dir *d, const char *name, char target[128],
 			struct digest *etag)
 {
-	static const char blobs[] = "../../blobs/";
 	ssize_t n = readlinkat(d->fd, name, target, 127);
-	size_t prefix = sizeof blobs - 1;
 
 	target[n > 0 ? n : 0] = 0;
-	if (n < 0 || strncmp(target, blobs, prefix) != 0 ||
-	    !digest_parse(etag, (struct str){ target + prefix, strlen(target + prefix) }))
+	if (n < 0 || !blob_link(target, etag))
 		target[0] = 0;
 }
 
@@ -498,7 +503,7 @@ enum status source_file_open(struct source_file *f, struct source_dir *d, const 
 {
 	const struct digest *listed = digest_list_find(&d->digests, name);
 	bool absent = false, blob = false;
-	int64_t mtime_ns = INT64_MIN;
+	int64_t mtime_ns = MTIME_UNKNOWN;
 	struct digest etag;
 	enum status st = ERR_NOMEM;
 

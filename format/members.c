@@ -127,7 +127,7 @@ enum status members_add(struct members *m, struct str name, struct member **x, s
 		return st;
 	}
 	*x = &m->v[m->n++];
-	**x = (struct member){ .name = own, .mtime_ns = INT64_MIN };
+	**x = (struct member){ .name = own, .mtime_ns = MTIME_UNKNOWN };
 	return OK;
 }
 
@@ -226,23 +226,22 @@ static size_t depth_of(const char *name)
 	return n;
 }
 
-/* Is it the kind of file that a checkpoint's folder has? */
-static bool marks_folder(const char *name)
-{
-	static const char *const marks[] = { "model.safetensors.index.json", "model.safetensors", "config.json" };
-	const char *slash = strrchr(name, '/');
-
-	for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
-		if (strcmp(slash ? slash + 1 : name, marks[i]) == 0)
-			return true;
-	return false;
-}
-
 static size_t folder_bytes(const char *name)
 {
 	const char *slash = strrchr(name, '/');
 
 	return slash ? (size_t)(slash + 1 - name) : 0;
+}
+
+/* Is it the kind of file that a checkpoint's folder has? */
+static bool marks_folder(const char *name)
+{
+	static const char *const marks[] = { "model.safetensors.index.json", "model.safetensors", "config.json" };
+
+	for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+		if (strcmp(name + folder_bytes(name), marks[i]) == 0)
+			return true;
+	return false;
 }
 
 static enum status find_root(struct members *m, struct err *e)
@@ -347,48 +346,50 @@ out:
 
 /* ---- using the list ------------------------------------------------------------------------*/
 
-const struct member *members_find(const struct members *m, const char *name)
+static const struct member *below_root(const struct members *m, const char *name)
 {
-	char *whole;
-	const struct member *x;
-	struct err ignored;
-
-	if (!(whole = path_join(m->root, name, &ignored)))
-		return NULL;
-	x = find(m, whole);
-	free(whole);
-	return x && x->link ? x->to : x;
-}
-
-bool members_blob(const struct members *m, const char *name, struct digest *etag)
-{
-	static const char blobs[] = "../../blobs/";
-	size_t n = sizeof blobs - 1;
 	struct err ignored;
 	char *whole = path_join(m->root, name, &ignored);
 	const struct member *x = whole ? find(m, whole) : NULL;
 
 	free(whole);
-	return x && x->link && strncmp(x->link, blobs, n) == 0 && digest_parse(etag, (struct str){ x->link + n, strlen(x->link + n)
-									       });
+	return x;
+}
+
+const struct member *members_find(const struct members *m, const char *name)
+{
+	const struct member *x = below_root(m, name);
+
+	return x && x->link ? x->to : x;
+}
+
+bool members_blob(const struct members *m, const char *name, struct digest *etag)
+{
+	const struct member *x = below_root(m, name);
+
+	return x && x->link && blob_link(x->link, etag);
 }
 
 /* The small ones in a zip are read once before they count; of shards the SHA-256 tells more. */
 static enum status check_crc(const struct file *f, const struct member *x, struct err *e)
 {
-	uint8_t buf[4096];
+	uint8_t *buf = mem_new(BLOCK, 1, "a block of an archive", e);
 	uint64_t at, n;
 	uLong crc = crc32(0, NULL, 0);
+	enum status st;
 
+	if (!buf)
+		return e->status;
 	for (at = 0; at < x->size; at += n) {
-		n = u64_min(sizeof buf, x->size - at);
-		if (file_read(f, buf, (size_t)n, at, e) != OK)
-			return e->status;
+		n = u64_min(BLOCK, x->size - at);
+		TRY(file_read(f, buf, (size_t)n, at, e));
 		crc = crc32(crc, buf, (uInt)n);
 	}
-	return crc == x->crc ? OK : err_set(e, ERR_FORMAT, "%s (bytes 0..%llu): has not the CRC that the zip says; download it "
-					    "again",
-					    f->path, (unsigned long long)x->size);
+	st = crc == x->crc ? OK : err_set(e, ERR_FORMAT, "%s (bytes 0..%llu): has not the CRC that the zip says; download it "
+					  "again", f->path, (unsigned long long)x->size);
+out:
+	free(buf);
+	return st;
 }
 
 enum status member_open(struct file *f, const struct members *m, const struct member *x, struct err *e)

@@ -17,7 +17,7 @@ struct member {
 	uint64_t at, have, size;	/* the bytes [at, at + have) of where it lies; size it has in all */
 	uint64_t packed;	/* of a deflated member of a zip: bytes at `at` of the archive, until it is unpacked */
 	uint32_t crc;		/* of a zip */
-	int64_t mtime_ns;	/* INT64_MIN: unknown */
+	int64_t mtime_ns;	/* or MTIME_UNKNOWN */
 	bool deflated, unpacked;	/* unpacked: it lies in the scratch file */
 };
 struct members {
@@ -33,7 +33,9 @@ struct members {
 enum status members_open(struct members *m, const char *path, const struct source_options *o, struct err *e) MUST_USE;
 /* The file of that name below the checkpoint's folder, a link followed; NULL if there is none. */
 const struct member *members_find(const struct members *m, const char *name);
-/* Whether it is a link of the Hub's cache, and the digest that its target is called by. */
+/* Whether a link's target is ../../blobs/ETAG, as in the Hub's cache (hub.c). */
+bool blob_link(const char *target, struct digest *etag);
+/* Whether it is such a link, and the digest that its target is called by. */
 bool members_blob(const struct members *m, const char *name, struct digest *etag);
 /* Opens x as ARCHIVE:NAME; a small member of a zip has its CRC checked. */
 enum status member_open(struct file *f, const struct members *m, const struct member *x, struct err *e) MUST_USE;

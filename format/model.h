@@ -66,6 +66,8 @@ struct arch {
 /* From config.json's text. Other architectures, V4.1 among them, are refused by name. */
 enum status arch_from_config(struct arch *a, const char *text, size_t n, const char *path,
 			     struct log *notes, struct err *e) MUST_USE;
+/* From that of an open checkpoint. */
+enum status arch_from_checkpoint(struct arch *a, const struct checkpoint *c, struct log *notes, struct err *e) MUST_USE;
 enum status arch_from_gguf(struct arch *a, const struct gguf *g, const char *path, struct err *e) MUST_USE;
 /* All deepseek4.* keys. mtp: for an MTP-only file (block_count n_layer + 1). */
 void arch_to_gguf(const struct arch *a, bool mtp, struct gguf_writer *w);

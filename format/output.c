@@ -217,12 +217,15 @@ out:
 	return st;
 }
 
+static enum status flush_failed(const struct output *o, const char *next, struct err *e)
+{
+	err_errno(e, "%s: cannot flush to the disk", o->partial);
+	return err_add(e, "%s", next);
+}
+
 enum status output_sync(const struct output *o, struct err *e)
 {
-	if (fdatasync(o->fd) == 0)
-		return OK;
-	err_errno(e, "%s: cannot flush to the disk", o->partial);
-	return err_add(e, "; run again with --resume");
+	return fdatasync(o->fd) == 0 ? OK : flush_failed(o, "; run again with --resume", e);
 }
 
 enum status output_commit(struct output *o, struct err *e)
@@ -235,10 +238,7 @@ enum status output_commit(struct output *o, struct err *e)
 	}
 	o->direct_fd = -1;
 	if (fsync(o->fd) != 0)
-		{
-		err_errno(e, "%s: cannot flush to the disk", o->partial);
-		return err_add(e, "; run again from the start");
-	}
+		return flush_failed(o, "; run again from the start", e);
 	if (close(o->fd) != 0) {
 		o->fd = -1;
 		return err_errno(e, "%s: cannot close", o->partial);

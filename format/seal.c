@@ -140,6 +140,14 @@ static void digest_blanked(struct sha256 *h, const uint8_t *header, uint64_t n,
 	sha256_end(h, out);
 }
 
+bool seal_is_signed(const struct seal *s)
+{
+	for (size_t i = 0; i < s->signature.n; i++)
+		if (s->signature.p[i] != ' ')
+			return true;
+	return false;
+}
+
 void seal_header_sha256(struct sha256 *h, const uint8_t *header, uint64_t n, uint64_t self_off,
 			uint64_t signature_off, uint8_t out[SHA256_BYTES])
 {

@@ -8,7 +8,6 @@
 #include "format/filter.h"
 
 enum { TAR_NAME = 4096 };
-#define MTIME_UNKNOWN INT64_MIN
 
 enum tar_type { TAR_FILE, TAR_FOLDER, TAR_SYMLINK };
 /* Over an open file, or (s not NULL) over its stream with the compression undone. Zero the rest. */

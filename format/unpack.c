@@ -66,7 +66,7 @@ static bool wanted(const struct unpack *u, const char *name)
 
 static enum status stopped(const struct unpack *u, struct err *e)
 {
-	return u->o->stop && *u->o->stop ? err_set(e, ERR_STOPPED, "stopped by signal %d", *u->o->stop) : OK;
+	return stop_asked(u->o->stop) ? err_stopped(e, u->o->stop, "") : OK;
 }
 
 static uint64_t free_bytes(const struct unpack *u)

@@ -101,6 +101,16 @@ static enum status check_tiling(const struct file *f, struct member *m, size_t n
 	return OK;
 }
 
+size_t zip_end(const uint8_t *p, size_t n)
+{
+	size_t i = n >= ZIP_END ? n - ZIP_END + 1 : 0;
+
+	while (i-- > 0)
+		if (memcmp(p + i, "PK\5\6", 4) == 0 && i + ZIP_END + load_le(p + i + 20, 2) == n)
+			return i;
+	return SIZE_MAX;
+}
+
 enum status zip_check_members(const struct file *f, uint64_t off, uint64_t n, struct err *e)
 {
 	struct cursor c;

@@ -7,6 +7,10 @@
 
 #include "format/base.h"
 
+enum { ZIP_END = 22 };	/* bytes of the end record without its comment */
+/* Where in the last n bytes of a file the end record is that ends it, or SIZE_MAX. */
+size_t zip_end(const uint8_t *p, size_t n);
+
 /* Every member has one name: the directory, at [off, off + n) of f, and the header in front of the
  * member's data say the same, without a NUL. Members lie end to end from byte 0 of the file to the
  * directory, but for records of sizes behind those that announce one. ERR_FORMAT where it is not so. */
@@ -18,7 +22,7 @@ struct zip_entry {
 	uint64_t at, packed, size;
 	uint32_t crc;
 	bool deflated, folder, symlink, special;
-	int64_t mtime_ns;		/* INT64_MIN: not said, or in an unknown time zone */
+	int64_t mtime_ns;		/* MTIME_UNKNOWN: not said, or in an unknown time zone */
 };
 /* Each entry of the directory, checked against the header in front of its bytes. OK only if directory, members and end
  * record tile the whole file: nothing before, between, behind or twice. At most `most` entries. zip64 is read. */

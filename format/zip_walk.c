@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 
 enum {
-	LOCAL = 30, CENTRAL = 46, END = 22, LOCATOR = 20, END64 = 56, MAX_COMMENT = 65535, MAX_DIRECTORY = 64 << 20,
+	LOCAL = 30, CENTRAL = 46, LOCATOR = 20, END64 = 56, MAX_COMMENT = 65535, MAX_DIRECTORY = 64 << 20,
 	FLAG_ENCRYPTED = 1 << 0 | 1 << 6 | 1 << 13, FLAG_DESCRIPTOR = 1 << 3, HOST_UNIX = 3,
 };
 
@@ -65,7 +65,7 @@ static enum status read_end64(struct walk *w, uint64_t end, uint64_t *dir_end, s
 
 static enum status read_end(struct walk *w, size_t most, struct err *e)
 {
-	size_t n = (size_t)u64_min(w->f->id.size, END + MAX_COMMENT), i;
+	size_t n = (size_t)u64_min(w->f->id.size, ZIP_END + MAX_COMMENT), i;
 	uint64_t end = 0, sum;
 	uint8_t *p = mem_new(n, 1, "the end of a zip", e);
 	enum status st;
@@ -73,9 +73,7 @@ static enum status read_end(struct walk *w, size_t most, struct err *e)
 	if (!p)
 		return e->status;
 	TRY(file_read(w->f, p, n, w->f->id.size - n, e));
-	for (i = n >= END ? n - END + 1 : 0; i-- > 0;)
-		if (memcmp(p + i, "PK\5\6", 4) == 0 && i + END + load_le(p + i + 20, 2) == n)
-			break;
+	i = zip_end(p, n);
 	if (i == SIZE_MAX) {
 		st = err_set(e, ERR_FORMAT, "%s: no zip end record at its end: it is cut short or something follows it; "
 			     "download it "
@@ -148,7 +146,7 @@ static int64_t time_of(const uint8_t *p, size_t n)
 	bool bad = false;
 	const uint8_t *x = extra(p, n, 0x5455, &len, &bad);
 
-	return x && !bad && len >= 5 && x[0] & 1 ? (int64_t)(int32_t)load_le(x + 1, 4) * 1000000000 : INT64_MIN;
+	return x && !bad && len >= 5 && x[0] & 1 ? (int64_t)(int32_t)load_le(x + 1, 4) * 1000000000 : MTIME_UNKNOWN;
 }
 
 /* The header in front of the bytes, at `local`, says what the directory says; z->at receives where they begin. */

@@ -76,6 +76,7 @@ enum status call_open(struct call *c, const struct ingot_run *run)
 	if (c->run.max_memory == 0)
 		c->run.max_memory = UINT64_C(1) << 30;
 	c->stop = c->run.stop ? &c->run.stop->number : &c->own.number;
+	c->from.stop = c->stop;
 	return cpu_choose(&c->err);
 }
 
@@ -154,11 +155,9 @@ const char *texts_addz(struct texts *t, const char *s)
 
 const char *texts_hex(struct texts *t, const uint8_t sha256[SHA256_BYTES])
 {
-	struct digest d = { .kind = DIGEST_SHA256 };
 	char hex[65];
 
-	memcpy(d.bytes, sha256, SHA256_BYTES);
-	return texts_addz(t, digest_text(&d, hex));
+	return texts_addz(t, sha256_text(sha256, hex));
 }
 
 enum status texts_check(const struct texts *t, struct err *e)

@@ -87,11 +87,11 @@ struct ingot_facts {
 	int is_gguf;
 	const char *architecture, *name, *commit;	/* "" where unknown */
 	uint64_t bytes, n_tensors;
-	uint64_t n_files, n_files_with_digest;	/* of a SOURCE: shards */
+	uint64_t n_files, n_files_with_digest;	/* shards of a SOURCE; files of a GGUF */
 	/* of DeepSeek-V4, else 0 */
 	uint64_t parameters, parameters_active, parameters_mtp;	/* of the trunk; a token's; of an MTP block */
 	uint64_t n_layer, n_embd, n_vocab, n_ctx, n_expert, n_expert_used;
-	/* of a GGUF: what its seal says, which ingot_verify checks */
+	/* of a GGUF: what its seal (of a set, the first file's) says, which ingot_verify checks */
 	int is_sealed, is_signed;
 	const char *root, *recipe, *tool;	/* root: hex, of all tensors; "" where there is no seal */
 };
@@ -100,7 +100,7 @@ INGOT_API int ingot_model_facts(const struct ingot_model *m, struct ingot_facts 
 enum { INGOT_MAX_DIMS = 8 };
 struct ingot_tensor {
 	size_t size;
-	const char *name, *type, *file;	/* file: the shard's name, or the GGUF's path */
+	const char *name, *type, *file;	/* file: the shard's name, or the path of the GGUF or of its file of the set */
 	uint64_t shape[INGOT_MAX_DIMS];	/* slowest first */
 	uint64_t n_dims, offset, bytes;	/* offset from the start of the file */
 };

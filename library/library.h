@@ -7,7 +7,7 @@
 #ifndef LIBRARY_LIBRARY_H
 #define LIBRARY_LIBRARY_H
 
-#include "format/base.h"
+#include "format/format.h"
 #include "library/ingot.h"
 
 struct call {
@@ -17,6 +17,7 @@ struct call {
 	struct log notes;
 	struct err err;
 	const char *step;
+	struct source_options from;	/* how an archive is unpacked: until stop is set */
 };
 enum status call_open(struct call *c, const struct ingot_run *run) MUST_USE;
 /* Gives the notes and the error; returns the code. */

@@ -2,7 +2,6 @@
  *
  * model.c - what a model is, from its headers.
  */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,25 +44,6 @@ static enum status room_for(struct ingot_model *m, uint64_t n, struct err *e)
 
 /* ---- a checkpoint ---------------------------------------------------------------------------*/
 
-static enum status read_arch(struct ingot_model *m, const struct checkpoint *c, struct log *notes, struct err *e)
-{
-	const struct source_file *config = checkpoint_file(c, "config.json");
-	struct arch a;
-	char *text = NULL;
-	size_t n;
-	enum status st;
-
-	if (!config)
-		return err_set(e, ERR_FORMAT, "%s: config.json is missing; finish the download", c->dir.path);
-	st = file_slurp(&config->file, CONFIG_LIMIT, &text, &n, e);
-	if (st == OK)
-		st = arch_from_config(&a, text, n, config->file.path, notes, e);
-	if (st == OK)
-		st = add_census(&m->facts, &a, e);
-	free(text);
-	return st;
-}
-
 static enum status list_source(struct ingot_model *m, const struct checkpoint *c, struct err *e)
 {
 	const char **files = mem_new(c->n_shards, sizeof *files, "the list of shards", e);
@@ -86,12 +66,13 @@ static enum status list_source(struct ingot_model *m, const struct checkpoint *c
 	return texts_check(&m->texts, e);
 }
 
-static enum status open_source(struct ingot_model *m, const char *path, struct log *notes, struct err *e)
+static enum status open_source(struct ingot_model *m, const char *path, const struct source_options *from, struct log *notes,
+			       struct err *e)
 {
 	struct checkpoint c;
+	struct arch a;
 	struct ingot_facts *f = &m->facts;
-	const struct source_options from = { .need = NEED_HEADERS };
-	enum status st = checkpoint_open(&c, path, &from, notes, e);
+	enum status st = checkpoint_open(&c, path, from, notes, e);
 
 	if (st != OK)
 		return st;
@@ -101,7 +82,9 @@ static enum status open_source(struct ingot_model *m, const char *path, struct l
 		f->bytes += c.files[i].file.id.size;
 		f->n_files_with_digest += c.files[i].expected.kind != DIGEST_NONE;
 	}
-	st = read_arch(m, &c, notes, e);
+	st = arch_from_checkpoint(&a, &c, notes, e);
+	if (st == OK)
+		st = add_census(f, &a, e);
 	if (st == OK)
 		st = list_source(m, &c, e);
 	checkpoint_close(&c);
@@ -125,57 +108,58 @@ static void add_seal(struct ingot_model *m, const struct gguf *g)
 	if (seal_read(&s, g, &ignored) != OK)
 		return;
 	m->facts.is_sealed = 1;
-	for (size_t i = 0; i < s.signature.n; i++)
-		m->facts.is_signed |= s.signature.p[i] != ' ';
+	m->facts.is_signed = seal_is_signed(&s);
 	m->facts.root = texts_hex(&m->texts, s.root);
 	m->facts.recipe = text_of(m, g, "ingot.recipe");
 	m->facts.tool = text_of(m, g, "ingot.tool");
 }
 
-static enum status list_gguf(struct ingot_model *m, const struct gguf *g, const char *path, struct err *e)
+static enum status list_gguf(struct ingot_model *m, const struct gguf_set *s, struct err *e)
 {
-	const char *file = texts_addz(&m->texts, path);
+	const char **files = mem_new(s->n, sizeof *files, "the list of files", e);
 
-	if (room_for(m, g->n_tensors, e) != OK)
+	if (!files || room_for(m, s->gguf.n_tensors, e) != OK) {
+		free(files);
 		return e->status;
-	for (size_t i = 0; i < g->n_tensors; i++) {
-		const struct gguf_tensor *t = &g->tensors[i];
+	}
+	for (size_t i = 0; i < s->n; i++)
+		files[i] = texts_addz(&m->texts, s->files[i].path);
+	for (size_t i = 0; i < s->gguf.n_tensors; i++) {
+		const struct gguf_tensor *t = &s->gguf.tensors[i];
 		struct ingot_tensor *o = &m->tensors[i];
 
 		*o = (struct ingot_tensor){ .name = texts_add(&m->texts, t->name), .type = dtype_info(t->dtype)->name,
-					    .file = file, .n_dims = t->n_dims, .offset = t->off, .bytes = t->bytes };
+					    .file = files[t->file], .n_dims = t->n_dims, .offset = t->off, .bytes = t->bytes };
 		memcpy(o->shape, t->shape, t->n_dims * sizeof *o->shape);
 	}
+	free(files);
 	return texts_check(&m->texts, e);
 }
 
 static enum status open_gguf(struct ingot_model *m, const char *path, struct log *notes, struct err *e)
 {
-	struct file f;
-	struct gguf g = { 0 };
+	struct gguf_set s;
+	const struct gguf *g = &s.gguf;
 	struct arch a;
 	struct str arch = { 0 };
-	enum status st = file_open(&f, AT_FDCWD, path, true, path, e);
+	enum status st;
 
-	if (st != OK)
-		return st;
-	TRY(gguf_read(&g, &f, notes, e));
+	TRY(gguf_set_open(&s, path, notes, e));
 	m->facts.is_gguf = 1;
-	m->facts.bytes = f.id.size;
-	m->facts.n_files = 1;
-	m->facts.name = text_of(m, &g, "general.name");
-	m->facts.commit = text_of(m, &g, "general.source.revision");
-	m->facts.architecture = text_of(m, &g, "general.architecture");
-	add_seal(m, &g);
-	gguf_str(&g, "general.architecture", &arch);
+	m->facts.bytes = gguf_set_bytes(&s);
+	m->facts.n_files = s.n;
+	m->facts.name = text_of(m, g, "general.name");
+	m->facts.commit = text_of(m, g, "general.source.revision");
+	m->facts.architecture = text_of(m, g, "general.architecture");
+	add_seal(m, &s.parts[0]);
+	gguf_str(g, "general.architecture", &arch);
 	if (str_is(arch, "deepseek4")) {
-		TRY(arch_from_gguf(&a, &g, path, e));
+		TRY(arch_from_gguf(&a, g, path, e));
 		TRY(add_census(&m->facts, &a, e));
 	}
-	st = list_gguf(m, &g, path, e);
+	st = list_gguf(m, &s, e);
 out:
-	gguf_close(&g);
-	file_close(&f);
+	gguf_set_close(&s);
 	return st;
 }
 
@@ -186,13 +170,14 @@ int ingot_model_open(struct ingot_model **m, const char *path, const struct ingo
 
 	*m = NULL;
 	TRY(st);
+	c.from.need = NEED_HEADERS;
 	if (!(*m = mem_new(1, sizeof **m, "a model", &c.err))) {
 		st = c.err.status;
 		goto out;
 	}
 	(*m)->facts = (struct ingot_facts){ .architecture = "", .name = "", .commit = "", .root = "", .recipe = "", .tool = "" };
 	if (path_is_source(path))
-		st = open_source(*m, path, &c.notes, &c.err);
+		st = open_source(*m, path, &c.from, &c.notes, &c.err);
 	else
 		st = open_gguf(*m, path, &c.notes, &c.err);
 	if (st != OK) {

@@ -27,35 +27,13 @@ static enum status open_models(struct task *t, const char *model, const char *re
 {
 	enum status st;
 
-	TRY(model_open(&t->model, model, &t->call->notes, e));
+	TRY(model_open_part(&t->model, model, PART_TRUNK, &t->call->from, &t->call->notes, e));
 	if (reference) {
-		TRY(model_open(&t->ref, reference, &t->call->notes, e));
+		TRY(model_open_part(&t->ref, reference, PART_TRUNK, &t->call->from, &t->call->notes, e));
 		TRY(parity_check(&t->model, &t->ref, e));
 		t->o.reference = &t->ref;
 	}
 out:
-	return st;
-}
-
-static enum status read_text(struct task *t, struct err *e)
-{
-	struct vocab v = { 0 }, ref = { 0 };
-	bool found, ref_found = false;
-	enum status st;
-
-	TRY(model_vocab(&t->model, &v, &found, &t->call->notes, e));
-	if (found && t->o.reference)
-		TRY(model_vocab(&t->ref, &ref, &ref_found, &t->call->notes, e));
-	if (ref_found)
-		TRY(parity_check_vocab(&v, t->model.path, &ref, t->ref.path, e));
-	TRY(text_ids_read(&t->text, &t->model, found ? &v : NULL, t->call->run.max_memory, e));
-	t->o.ids = t->text.ids;
-	t->o.n_ids = t->text.n_ids;
-	t->o.bos = t->text.bos;
-	t->o.path = text_ids_path(&t->text);
-out:
-	vocab_close(&v);
-	vocab_close(&ref);
 	return st;
 }
 
@@ -141,7 +119,7 @@ int ingot_perplexity(struct ingot_perplexity_result *r, const char *model, const
 	else
 		t.text.path = text;
 	TRY(open_models(&t, model, g.reference, &c.err));
-	TRY(read_text(&t, &c.err));
+	TRY(text_ids_read(&t.text, &t.o, &t.model, c.run.max_memory, &c.notes, &c.err));
 	TRY(measure(&t, &result, &c.err));
 	fill(&own, &t, &result);
 	if (result_give(r, &own, sizeof own) != INGOT_OK)

@@ -99,14 +99,14 @@ static enum status name_all(struct ingot_plan *p, bool made, struct err *e)
 static enum status carry_out(struct ingot_plan *p, struct request *q, struct call *c)
 {
 	struct log problems = { 0 };
-	const struct source_options from = { .scratch = q->o.out, .stop = c->stop };
 	bool source = path_is_source(q->o.source);
 	enum status st;
 
 	if (!source && (q->o.part || q->o.finish))
 		return err_set(&c->err, ERR_USAGE, "%s: a GGUF is one file that is read in one piece; only a checkpoint has parts",
 			       q->o.source);
-	q->o.from = &from;
+	c->from.scratch = q->o.out;
+	q->o.from = &c->from;
 	q->o.run = (struct pipeline_options){ .threads = c->run.threads, .max_memory = c->run.max_memory, .stop = c->stop,
 					      .progress = call_progress, .arg = c };
 	call_step(c, q->o.dry_run ? "plan" : "convert", 0);

@@ -190,8 +190,10 @@ static enum status take_options(struct verify_wish *w, const struct ingot_verify
 	return OK;
 }
 
-static void progress(void *arg, uint64_t done, uint64_t total)
+/* Which file or tensor it is, is nothing to rely on yet. */
+static void progress(void *arg, uint64_t done, uint64_t total, const char *what)
 {
+	(void)what;
 	call_progress(arg, done, total, NULL);
 }
 
@@ -226,7 +228,8 @@ int ingot_verify(struct ingot_verdict **v, const char *model, const struct ingot
 		*v = NULL;
 	TRY(st);
 	TRY(take_options(&w, options, &c.err));
-	const struct verify_options o = { .threads = c.run.threads, .stop = c.stop, .progress = progress, .arg = &c };
+	const struct verify_options o = { .threads = c.run.threads, .stop = c.stop, .progress = progress, .arg = &c,
+					  .source = &c.from };
 
 	st = verify_path(&r, model, &w, &o, &c.notes, &c.err);
 	if (v && r.kind != VERIFY_NOTHING && make_verdict(v, &r, &w, &own) != OK && st == OK) {

@@ -30,38 +30,6 @@ struct task {
 	struct spread spread;
 };
 
-/* Where both have a vocabulary, it is the same. */
-static enum status check_ref_vocab(struct task *t, const struct vocab *v, struct err *e)
-{
-	struct vocab ref = { 0 };
-	bool found;
-	enum status st = model_vocab(&t->ref, &ref, &found, &t->notes, e);
-
-	if (st == OK && found)
-		st = parity_check_vocab(v, t->model_path, &ref, t->ref_path, e);
-	vocab_close(&ref);
-	return st;
-}
-
-static enum status read_input(struct task *t, struct err *e)
-{
-	struct vocab v = { 0 };
-	bool found;
-	enum status st;
-
-	TRY(model_vocab(&t->m, &v, &found, &t->notes, e));
-	if (found && t->ref_path)
-		TRY(check_ref_vocab(t, &v, e));
-	TRY(text_ids_read(&t->text, &t->m, found ? &v : NULL, t->c.max_memory, e));
-	t->o.ids = t->text.ids;
-	t->o.n_ids = t->text.n_ids;
-	t->o.bos = t->text.bos;
-	t->o.path = text_ids_path(&t->text);
-out:
-	vocab_close(&v);
-	return st;
-}
-
 static bool go_on(void *ctx, uint64_t done, const char *what)
 {
 	struct task *t = ctx;
@@ -74,10 +42,7 @@ static void show_chunk(void *ctx, uint64_t number, double estimate)
 {
 	struct task *t = ctx;
 
-	fprintf(cli_out(&t->c), "[%llu]%.4f,", (unsigned long long)number, estimate);
-	if (progress_shares_terminal(&t->progress))
-		fputc('\n', cli_out(&t->c));
-	fflush(cli_out(&t->c));
+	cmd_show_chunk(&t->c, &t->progress, number, estimate);
 }
 
 static enum status write_row(void *ctx, const struct perplexity_row *r, struct err *e)
@@ -135,8 +100,7 @@ static void print_parity(FILE *to, const struct perplexity_result *r)
 		p->change.mean * 100, p->change.error * 100, p->rms_change.mean * 100, p->rms_change.error * 100);
 }
 
-/* "the embedding", "layer 3" */
-static const char *state_name(size_t i, char buf[32])
+const char *parity_state_name(size_t i, char buf[32])
 {
 	if (i == 0)
 		snprintf(buf, 32, "embedding");
@@ -164,13 +128,13 @@ static void print_layers(FILE *to, const struct parity *p)
 		return;
 	fprintf(to, "hidden states after   relative RMS error   cosine            largest difference\n");
 	for (size_t i = 0; i < p->n_layers; i++)
-		fprintf(to, "  %-18s  %-19.6g  %-16.12f  %.6g\n", state_name(i, name),
+		fprintf(to, "  %-18s  %-19.6g  %-16.12f  %.6g\n", parity_state_name(i, name),
 			layer_error_rms(&p->layers[i]), layer_error_cosine(&p->layers[i]), p->layers[i].max);
 	if (differs == NO_STATE)
 		fprintf(to, "first difference: none, the hidden states are equal after every layer\n");
 	else
-		fprintf(to, "first difference: %s; first above 0.001: %s\n", state_name((size_t)differs, name),
-			large == NO_STATE ? "none" : state_name((size_t)large, other));
+		fprintf(to, "first difference: %s; first above 0.001: %s\n", parity_state_name((size_t)differs, name),
+			large == NO_STATE ? "none" : parity_state_name((size_t)large, other));
 }
 
 double parity_ppl_increase(const struct parity *p) { return expm1(p->ln_ratio.mean) * 100; }
@@ -274,7 +238,7 @@ static void add_layers(cJSON *to, const struct parity *p)
 	for (size_t i = 0; i < p->n_layers; i++) {
 		cJSON *o = cJSON_CreateObject();
 
-		cJSON_AddStringToObject(o, "after", state_name(i, name));
+		cJSON_AddStringToObject(o, "after", parity_state_name(i, name));
 		cJSON_AddNumberToObject(o, "relative_rms_error", layer_error_rms(&p->layers[i]));
 		cJSON_AddNumberToObject(o, "cosine", layer_error_cosine(&p->layers[i]));
 		cJSON_AddNumberToObject(o, "max_difference", p->layers[i].max);
@@ -284,7 +248,7 @@ static void add_layers(cJSON *to, const struct parity *p)
 		if (first[i] == NO_STATE)
 			cJSON_AddNullToObject(to, names[i]);
 		else
-			cJSON_AddStringToObject(to, names[i], state_name((size_t)first[i], name));
+			cJSON_AddStringToObject(to, names[i], parity_state_name((size_t)first[i], name));
 	}
 }
 
@@ -518,7 +482,7 @@ static enum status run(struct task *t, struct err *e)
 		st = err_errno(e, "%s: cannot create", t->logprobs_path);
 		goto out;
 	}
-	TRY(read_input(t, e));
+	TRY(text_ids_read(&t->text, &t->o, &t->m, t->c.max_memory, &t->notes, e));
 	t->o.n_ctx = (uint32_t)t->n_ctx;
 	t->o.max_chunks = t->max_chunks;
 	t->o.max_memory = t->c.max_memory;

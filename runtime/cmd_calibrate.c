@@ -236,27 +236,7 @@ static void show_chunk(void *ctx, uint64_t number, double estimate)
 {
 	struct task *t = ctx;
 
-	fprintf(cli_out(&t->c), "[%llu]%.4f,", (unsigned long long)number, estimate);
-	if (progress_shares_terminal(&t->progress))
-		fputc('\n', cli_out(&t->c));
-	fflush(cli_out(&t->c));
-}
-
-static enum status read_input(struct task *t, struct err *e)
-{
-	struct vocab v = { 0 };
-	bool found;
-	enum status st;
-
-	TRY(model_vocab(&t->m, &v, &found, &t->notes, e));
-	TRY(text_ids_read(&t->text, &t->m, found ? &v : NULL, t->c.max_memory, e));
-	t->o.ids = t->text.ids;
-	t->o.n_ids = t->text.n_ids;
-	t->o.bos = t->text.bos;
-	t->o.path = text_ids_path(&t->text);
-out:
-	vocab_close(&v);
-	return st;
+	cmd_show_chunk(&t->c, &t->progress, number, estimate);
 }
 
 /* The file's names and sizes; its place on the disk is taken. A text is named without its folder, so
@@ -276,7 +256,7 @@ static enum status begin_output(struct task *t, char hex[65], struct err *e)
 		t->tensors[i] = (struct imatrix_tensor){ c->tensors[i].name, s->n_matrices, s->cols };
 	}
 	t->head = (struct imatrix_head){
-		.dataset = { name, strlen(name) }, .text_sha256 = { text_ids_sha256(&t->text, hex), 64 },
+		.dataset = { name, strlen(name) }, .text_sha256 = { sha256_text(t->text.sha256, hex), 64 },
 		.n_chunks = (uint32_t)t->plan.n_chunks, .chunk_tokens = t->o.n_ctx, .tensors = t->tensors,
 		.n_tensors = c->n_tensors, .matrix = collector_matrix, .ctx = c,
 	};
@@ -327,7 +307,7 @@ static enum status run(struct task *t, struct err *e)
 		TRY(mtp_open(&t->m_mtp, &t->m, t->mtp_path, &t->notes, e));
 		t->o.mtp = &t->m_mtp;
 	}
-	TRY(read_input(t, e));
+	TRY(text_ids_read(&t->text, &t->o, &t->m, t->c.max_memory, &t->notes, e));
 	TRY(collector_open(&t->collector, &t->m, t->o.mtp, e));
 	t->o.collect = &t->collector;
 	t->o.n_ctx = (uint32_t)t->n_ctx;

@@ -13,11 +13,9 @@ enum { MOST_BYTES = 2000, MOST_SOURCES = 4096 };	/* of a text; the largest check
 
 static void put_hash(struct html *h, const uint8_t sha256[SHA256_BYTES])
 {
-	struct digest d = { .kind = DIGEST_SHA256 };
 	char hex[65];
 
-	memcpy(d.bytes, sha256, SHA256_BYTES);
-	html_put(h, "<span class=\"hash\">%s</span>", digest_text(&d, hex));
+	html_put(h, "<span class=\"hash\">%s</span>", sha256_text(sha256, hex));
 }
 
 static void begin_table(struct html *h, const char *role, const char *path, const char *form)
@@ -83,7 +81,7 @@ static void put_seal(struct html *h, const struct gguf *g)
 	html_put(h, "<br>header ");
 	put_hash(h, s.header_sha256);
 	html_put(h, "<br>%s; as the file states it, <code>ingot verify</code> checks it",
-		 s.signature.n && s.signature.p[0] != ' ' ? "signed" : "not signed");
+		 seal_is_signed(&s) ? "signed" : "not signed");
 	html_row_end(h);
 }
 
@@ -109,7 +107,7 @@ static void put_sources(struct html *h, const struct gguf *g)
 	html_row_end(h);
 }
 
-void cmd_html_gguf(struct html *h, const char *role, const char *path, const struct gguf_set *s)
+static void put_gguf(struct html *h, const char *role, const char *path, const struct gguf_set *s)
 {
 	const struct gguf *g = &s->parts[0];	/* of several files, the one with the model's keys */
 
@@ -155,7 +153,7 @@ static void put_files(struct html *h, const struct checkpoint *c)
 	html_row_end(h);
 }
 
-void cmd_html_checkpoint(struct html *h, const char *role, const char *path, const struct checkpoint *c)
+static void put_checkpoint(struct html *h, const char *role, const char *path, const struct checkpoint *c)
 {
 	uint64_t bytes = 0;
 
@@ -171,6 +169,15 @@ void cmd_html_checkpoint(struct html *h, const char *role, const char *path, con
 	put_text_row(h, "Revision", (struct str){ c->dir.commit, strlen(c->dir.commit) });
 	put_files(h, c);
 	html_put(h, "</table>\n</div>\n");
+}
+
+void cmd_html_model(struct html *h, const char *role, const char *path, const struct gguf_set *set,
+		    const struct checkpoint *ckpt)
+{
+	if (set)
+		put_gguf(h, role, path, set);
+	else
+		put_checkpoint(h, role, path, ckpt);
 }
 
 /* ---- the command ---- */

@@ -13,9 +13,9 @@
 
 /* ---- cmd_html.c: where the figures come from ------------------------------------------------------*/
 
-/* A table of what the headers say of a model; role: "Model", "Reference". */
-void cmd_html_gguf(struct html *h, const char *role, const char *path, const struct gguf_set *s);
-void cmd_html_checkpoint(struct html *h, const char *role, const char *path, const struct checkpoint *c);
+/* A table of what the headers say of a model; role: "Model", "Reference"; set: NULL for a checkpoint. */
+void cmd_html_model(struct html *h, const char *role, const char *path, const struct gguf_set *set,
+		    const struct checkpoint *ckpt);
 /* A command that makes the page's figures again, quoted for a shell; NULL ends words. */
 void cmd_html_command(struct html *h, const char *const *words);
 
@@ -54,8 +54,6 @@ struct html_compare {
 	const char *why;		/* not ok: the message */
 	const char *const *words;
 };
-/* A tensor's relative error; infinite where a value is not finite, -1 where shapes differ. */
-double pair_relative(const struct pair *p);
 enum status cmd_html_compare(const struct html_compare *r, struct output *to, struct err *e) MUST_USE;
 
 /* ---- cmd_html_maps.c: errors by kind and layer, by layer and expert ----------------------------------*/

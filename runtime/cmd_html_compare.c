@@ -12,15 +12,6 @@
 
 enum { MOST_ROWS = 4096, MOST_NAMES = 500, MOST_WORST = 20 };
 
-double pair_relative(const struct pair *p)
-{
-	const struct error_sums *s = &p->sums;
-
-	if (!p->same_shape)
-		return -1;
-	return s->x_nan | s->x_inf | s->y_nan | s->y_inf ? (double)INFINITY : error_relative(s);
-}
-
 struct counts { size_t equal, other, odd; const struct pair *worst; };
 
 static struct counts count_pairs(const struct comparison *c)
@@ -282,16 +273,9 @@ static void put_missing(struct html *h, const struct comparison *c)
 	html_section_end(h);
 }
 
-static void put_side(struct html *h, const char *role, const struct tensors *t)
-{
-	if (t->is_gguf)
-		cmd_html_gguf(h, role, t->path, &t->set);
-	else
-		cmd_html_checkpoint(h, role, t->path, &t->model.ckpt);
-}
-
 enum status cmd_html_compare(const struct html_compare *r, struct output *to, struct err *e)
 {
+	const struct tensors *a = &r->c->a, *b = &r->c->b;
 	struct counts n = count_pairs(r->c);
 	struct html h = { 0 };
 	enum status st;
@@ -305,8 +289,8 @@ enum status cmd_html_compare(const struct html_compare *r, struct output *to, st
 	put_missing(&h, r->c);
 	html_section(&h, "provenance", "Where this comes from", NULL);
 	html_put(&h, "<div class=\"two\">\n");
-	put_side(&h, "A", &r->c->a);
-	put_side(&h, "B", &r->c->b);
+	cmd_html_model(&h, "A", a->path, a->is_gguf ? &a->set : NULL, &a->model.ckpt);
+	cmd_html_model(&h, "B", b->path, b->is_gguf ? &b->set : NULL, &b->model.ckpt);
 	html_put(&h, "</div>\n");
 	cmd_html_command(&h, r->words);
 	html_section_end(&h);

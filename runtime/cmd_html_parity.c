@@ -186,15 +186,6 @@ static void put_figures(struct html *h, const struct html_parity *r)
 
 /* ---- layers ---- */
 
-static const char *state_text(size_t i, char buf[32])
-{
-	if (i == 0)
-		snprintf(buf, 32, "embedding");
-	else
-		snprintf(buf, 32, "layer %zu", i - 1);
-	return buf;
-}
-
 static void put_layer_dots(struct plot *plot, const struct parity *p, double *xy)
 {
 	char name[32];
@@ -210,7 +201,7 @@ static void put_layer_dots(struct plot *plot, const struct parity *p, double *xy
 		if (isnan(xy[2 * i + 1]))
 			continue;
 		plot_dot_begin(plot, xy[2 * i], xy[2 * i + 1]);
-		html_put(plot->h, "%s: relative RMS error ", state_text(i, name));
+		html_put(plot->h, "%s: relative RMS error ", parity_state_name(i, name));
 		html_number(plot->h, layer_error_rms(&p->layers[i]), 3);
 		plot_dot_end(plot);
 	}
@@ -257,7 +248,7 @@ static void put_layer_table(struct html *h, const struct parity *p)
 	html_put(h, "<div><details%s><summary>%zu states as numbers</summary>\n", p->n_layers <= 12 ? " open" : "", p->n_layers);
 	html_table(h, heads);
 	for (size_t i = 0; i < p->n_layers; i++) {
-		html_put(h, "<tr><th scope=\"row\">%s</th><td class=\"n\">", state_text(i, name));
+		html_put(h, "<tr><th scope=\"row\">%s</th><td class=\"n\">", parity_state_name(i, name));
 		snprintf(key, sizeof key, "parity.layers.%zu.relative_rms_error", i);
 		html_value(h, key, layer_error_rms(&p->layers[i]), 4);
 		html_put(h, "</td><td class=\"n\">");
@@ -296,10 +287,7 @@ out:
 
 static void put_model(struct html *h, const char *role, const struct model *m)
 {
-	if (m->is_gguf)
-		cmd_html_gguf(h, role, m->path, &m->set);
-	else
-		cmd_html_checkpoint(h, role, m->path, &m->ckpt);
+	cmd_html_model(h, role, m->path, m->is_gguf ? &m->set : NULL, &m->ckpt);
 }
 
 static void put_text(struct html *h, const struct html_parity *r)
@@ -312,7 +300,7 @@ static void put_text(struct html *h, const struct html_parity *r)
 	html_put(h, "<span class=\"name\">");
 	html_textz(h, text_ids_path(r->text));
 	html_put(h, "</span><br>%llu bytes, SHA-256 <span class=\"hash\">%s</span>", (unsigned long long)r->text->bytes,
-		 text_ids_sha256(r->text, hex));
+		 sha256_text(r->text->sha256, hex));
 	html_row_end(h);
 	html_row(h, "Chunks");
 	html_put(h, "%llu of %u tokens, out of %llu; %llu left over", (unsigned long long)p->n_chunks, r->o->n_ctx,

@@ -9,7 +9,7 @@ void cmd_text_print(FILE *to, const struct text_ids *t, const struct perplexity_
 	char hex[65];
 
 	fprintf(to, "%s: %s, %llu bytes, SHA-256 %s\n", t->ids_path ? "token ids" : "text", cli_escz(text_ids_path(t)),
-		(unsigned long long)t->bytes, text_ids_sha256(t, hex));
+		(unsigned long long)t->bytes, sha256_text(t->sha256, hex));
 	fprintf(to, "chunks: %llu of %u tokens out of %llu (%llu left over), %llu scored in each from position "
 		"%llu on\n", (unsigned long long)p->n_chunks, n_ctx, (unsigned long long)t->n_ids,
 		(unsigned long long)p->n_left_over, (unsigned long long)p->scored, (unsigned long long)p->first);
@@ -27,6 +27,14 @@ void cmd_text_json(cJSON *doc, const struct text_ids *t)
 	cJSON_AddStringToObject(text, "path", cli_escz(text_ids_path(t)));
 	cJSON_AddBoolToObject(text, "token_ids", t->ids_path != NULL);
 	cJSON_AddNumberToObject(text, "bytes", (double)t->bytes);
-	cJSON_AddStringToObject(text, "sha256", text_ids_sha256(t, hex));
+	cJSON_AddStringToObject(text, "sha256", sha256_text(t->sha256, hex));
 	cJSON_AddNumberToObject(text, "tokens", (double)t->n_ids);
+}
+
+void cmd_show_chunk(struct cli *c, const struct progress *p, uint64_t number, double estimate)
+{
+	fprintf(cli_out(c), "[%llu]%.4f,", (unsigned long long)number, estimate);
+	if (progress_shares_terminal(p))
+		fputc('\n', cli_out(c));
+	fflush(cli_out(c));
 }

@@ -283,6 +283,15 @@ static enum status open_experts(struct comparison *c, uint64_t max_memory, struc
 	return OK;
 }
 
+double pair_relative(const struct pair *p)
+{
+	const struct error_sums *s = &p->sums;
+
+	if (!p->same_shape)
+		return -1;
+	return s->x_nan | s->x_inf | s->y_nan | s->y_inf ? (double)INFINITY : error_relative(s);
+}
+
 double matrix_relative(const struct matrix_error *m)
 {
 	return m->odd ? (double)INFINITY : m->dd > 0 ? sqrt(m->dd / m->xx) : 0;

@@ -65,6 +65,8 @@ struct pair {
 	uint64_t worst_row_at;		/* counted over all matrices */
 	struct matrix_error *experts;	/* owned: (n_matrices), of stacked experts alone; else NULL */
 };
+/* A tensor's relative error; infinite where a value is not finite, -1 where shapes differ. */
+double pair_relative(const struct pair *p);
 struct comparison {
 	struct tensors a, b;
 	struct pair *pairs;		/* owned; in a's order */

@@ -14,45 +14,38 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { CONFIG_MAX = 16 << 20 };
-
-static enum status open_gguf(struct model *m, enum model_part part, struct log *notes, struct err *e)
+static enum status open_gguf(struct model *m, struct log *notes, struct err *e)
 {
-	bool trunk;
 	enum status st;
 
 	m->is_gguf = true;
 	TRY(gguf_set_open(&m->set, m->path, notes, e));
 	TRY(arch_from_gguf(&m->arch, &m->set.gguf, m->path, e));
-	trunk = gguf_find_tensor(&m->set.gguf, "blk.0.attn_norm.weight") != NULL;
-	if (part == PART_TRUNK && m->arch.n_mtp && !trunk)
-		st = err_set(e, ERR_UNSUPPORTED, "%s: holds an MTP block alone; run the model that it belongs to",
-			     m->path);
-	else if (part == PART_MTP && (trunk || !m->arch.n_mtp))
-		st = err_set(e, ERR_UNSUPPORTED, "%s: holds no MTP block; `ingot convert` writes it as mtp-NAME "
-			     "beside the model", m->path);
 out:
 	return st;
 }
 
+/* A GGUF holds the trunk or an MTP block, a checkpoint both. */
+static enum status check_part(const struct model *m, struct err *e)
+{
+	bool trunk = !m->is_gguf || gguf_find_tensor(&m->set.gguf, "blk.0.attn_norm.weight");
+
+	if (m->part == PART_TRUNK && m->arch.n_mtp && !trunk)
+		return err_set(e, ERR_UNSUPPORTED, "%s: holds an MTP block alone; run the model that it belongs to",
+			       m->path);
+	if (m->is_gguf && m->part == PART_MTP && (trunk || !m->arch.n_mtp))
+		return err_set(e, ERR_UNSUPPORTED, "%s: holds no MTP block; `ingot convert` writes it as mtp-NAME "
+			       "beside the model", m->path);
+	return OK;
+}
+
 static enum status open_checkpoint(struct model *m, struct log *notes, struct err *e)
 {
-	const struct source_file *config;
-	char *text = NULL;
-	size_t n;
 	enum status st;
 
 	TRY(checkpoint_open(&m->ckpt, m->path, m->source, notes, e));
-	config = checkpoint_file(&m->ckpt, "config.json");
-	if (!config) {
-		st = err_set(e, ERR_FORMAT, "%s: config.json is missing; it is part of every checkpoint, "
-			     "download it again", m->path);
-		goto out;
-	}
-	TRY(file_slurp(&config->file, CONFIG_MAX, &text, &n, e));
-	TRY(arch_from_config(&m->arch, text, n, config->file.path, notes, e));
+	TRY(arch_from_checkpoint(&m->arch, &m->ckpt, notes, e));
 out:
-	free(text);
 	return st;
 }
 
@@ -77,28 +70,15 @@ static void check_tensors(const struct model *m, struct log *problems)
 	}
 }
 
-enum status model_open(struct model *m, const char *path, struct log *notes, struct err *e)
+/* Headers that are open -> weights that can be read; what is wrong beyond the first finding goes to notes. */
+static enum status bind(struct model *m, struct log *notes, struct err *e)
 {
-	return model_open_part(m, path, PART_TRUNK, NULL, notes, e);
-}
-
-enum status model_open_part(struct model *m, const char *path, enum model_part part, const struct source_options *source,
-			    struct log *notes, struct err *e)
-{
-	struct stat info;
 	struct log problems = { 0 };
+	const char *path = m->path;
 	enum status st;
 
-	*m = MODEL_NONE;
-	if (stat(path, &info) != 0)
-		return err_errno(e, "%s: cannot open the model", path);
-	m->source = source;
-	m->path = mem_strdup(path, e);
-	if (!m->path)
-		return e->status;
-	TRY(path_is_source(path) ? open_checkpoint(m, notes, e) : open_gguf(m, part, notes, e));
-	m->part = part;
-	TRY(wants_build(&m->wants, &m->arch, part, e));
+	TRY(check_part(m, e));
+	TRY(wants_build(&m->wants, &m->arch, m->part, e));
 	check_tensors(m, &problems);
 	if (problems.n_lines) {
 		char *line = problems.text, *end = strchr(line, '\n');
@@ -117,6 +97,54 @@ enum status model_open_part(struct model *m, const char *path, enum model_part p
 	TRY(weights_open(m, e));
 out:
 	log_close(&problems);
+	return st;
+}
+
+enum status model_open(struct model *m, const char *path, struct log *notes, struct err *e)
+{
+	return model_open_part(m, path, PART_TRUNK, NULL, notes, e);
+}
+
+enum status model_open_part(struct model *m, const char *path, enum model_part part, const struct source_options *source,
+			    struct log *notes, struct err *e)
+{
+	struct stat info;
+	enum status st;
+
+	*m = MODEL_NONE;
+	if (stat(path, &info) != 0)
+		return err_errno(e, "%s: cannot open the model", path);
+	m->source = source;
+	m->part = part;
+	m->path = mem_strdup(path, e);
+	if (!m->path)
+		return e->status;
+	TRY(path_is_source(path) ? open_checkpoint(m, notes, e) : open_gguf(m, notes, e));
+	TRY(bind(m, notes, e));
+out:
+	if (st != OK)
+		model_close(m);
+	return st;
+}
+
+enum status model_take(struct model *m, const char *path, struct checkpoint *c, struct gguf_set *s, const struct arch *a,
+		       struct log *notes, struct err *e)
+{
+	enum status st = OK;
+
+	*m = MODEL_NONE;
+	m->part = PART_TRUNK;
+	m->arch = *a;
+	m->is_gguf = s != NULL;
+	if (c) {
+		m->ckpt = *c;
+		*c = CHECKPOINT_NONE;
+	} else {
+		m->set = *s;
+		*s = (struct gguf_set){ .n = 0 };
+	}
+	m->path = mem_strdup(path, e);
+	st = m->path ? bind(m, notes, e) : e->status;
 	if (st != OK)
 		model_close(m);
 	return st;

@@ -133,6 +133,10 @@ enum status model_open(struct model *m, const char *path, struct log *notes, str
  * the model's life; may be NULL. */
 enum status model_open_part(struct model *m, const char *path, enum model_part part, const struct source_options *source,
 			    struct log *notes, struct err *e) MUST_USE;
+/* The trunk of headers that are open already, of a checkpoint or of a GGUF (the other is NULL), which say a. They are the
+ * model's from here on, also if it fails, and what was given is closed. */
+enum status model_take(struct model *m, const char *path, struct checkpoint *c, struct gguf_set *s, const struct arch *a,
+		       struct log *notes, struct err *e) MUST_USE;
 /* The model's own vocabulary; *found false where the model carries none. */
 enum status model_vocab(const struct model *m, struct vocab *v, bool *found, struct log *notes,
 			struct err *e) MUST_USE;

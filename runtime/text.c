@@ -55,8 +55,26 @@ const char *text_ids_path(const struct text_ids *t)
 	return t->ids_path ? t->ids_path : t->path;
 }
 
-enum status text_ids_read(struct text_ids *t, const struct model *m, const struct vocab *v, uint64_t max_memory,
-			  struct err *e)
+/* The model's vocabulary, which a reference shares; *found false where the model carries none. */
+static enum status open_vocab(struct vocab *v, bool *found, const struct model *m, const struct model *reference,
+			      struct log *notes, struct err *e)
+{
+	struct vocab ref = { 0 };
+	bool ref_found = false;
+	enum status st;
+
+	TRY(model_vocab(m, v, found, notes, e));
+	if (*found && reference)
+		TRY(model_vocab(reference, &ref, &ref_found, notes, e));
+	if (ref_found)
+		TRY(parity_check_vocab(v, m->path, &ref, reference->path, e));
+out:
+	vocab_close(&ref);
+	return st;
+}
+
+static enum status read_ids(struct text_ids *t, const struct model *m, const struct vocab *v, uint64_t max_memory,
+			    struct err *e)
 {
 	const char *path = text_ids_path(t);
 	char *text = NULL;
@@ -78,12 +96,22 @@ out:
 	return st;
 }
 
-char *text_ids_sha256(const struct text_ids *t, char hex[65])
+enum status text_ids_read(struct text_ids *t, struct perplexity_options *o, const struct model *m, uint64_t max_memory,
+			  struct log *notes, struct err *e)
 {
-	struct digest d = { .kind = DIGEST_SHA256 };
+	struct vocab v = { 0 };
+	bool found = false;
+	enum status st;
 
-	memcpy(d.bytes, t->sha256, SHA256_BYTES);
-	return digest_text(&d, hex);
+	TRY(open_vocab(&v, &found, m, o->reference, notes, e));
+	TRY(read_ids(t, m, found ? &v : NULL, max_memory, e));
+	o->ids = t->ids;
+	o->n_ids = t->n_ids;
+	o->bos = t->bos;
+	o->path = text_ids_path(t);
+out:
+	vocab_close(&v);
+	return st;
 }
 
 void text_ids_close(struct text_ids *t)

@@ -15,11 +15,11 @@ struct text_ids {
 	uint32_t bos;			/* comes in front of the text and of each chunk, or TOKEN_NONE */
 	uint8_t sha256[SHA256_BYTES];	/* of the text or the ids as they are in the file */
 };
-/* v: the model's vocabulary, NULL where it has none. */
-enum status text_ids_read(struct text_ids *t, const struct model *m, const struct vocab *v, uint64_t max_memory,
-			  struct err *e) MUST_USE;
+/* By the model's own vocabulary, which has to be that of o->reference, if there is one. o's text (ids, n_ids, bos, path)
+ * borrows from t. */
+enum status text_ids_read(struct text_ids *t, struct perplexity_options *o, const struct model *m, uint64_t max_memory,
+			  struct log *notes, struct err *e) MUST_USE;
 const char *text_ids_path(const struct text_ids *t);
-char *text_ids_sha256(const struct text_ids *t, char hex[65]);
 void text_ids_close(struct text_ids *t);
 
 #endif

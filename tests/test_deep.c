@@ -60,7 +60,7 @@ static void looks(const struct odd *o, enum status want, const char *line)
 	CHECK(fd >= 0 && write_odd(o, path));
 	CHECK(file_open(&f, AT_FDCWD, path, true, path, &e) == OK);
 	CHECKF(gguf_read(&g, &f, NULL, &e) == OK, "%s", e.msg);
-	CHECKF(verify_deep(&r, &g, &f, &v, &e) == want, "%s: %s", line, e.msg);
+	CHECKF(verify_deep(&r, &(struct gguf_set){ .gguf = g, .parts = &g, .files = &f, .n = 1 }, &v, &e) == want, "%s: %s", line, e.msg);
 	l = want == OK ? &r.odd : &r.bad;
 	CHECKF(l->n_lines == (*line ? 1 : 0) && (!*line || strncmp(l->text, line, strlen(line)) == 0), "'%s', not '%s'",
 	       l->text ? l->text : "", line);
@@ -115,7 +115,7 @@ static void test_absent_ids(void)
 
 	o.bos = false;
 	CHECK(fd >= 0 && write_odd(&o, path) && file_open(&f, AT_FDCWD, path, true, path, &e) == OK);
-	CHECK(gguf_read(&g, &f, NULL, &e) == OK && verify_deep(&r, &g, &f, &v, &e) == ERR_MISMATCH);
+	CHECK(gguf_read(&g, &f, NULL, &e) == OK && verify_deep(&r, &(struct gguf_set){ .gguf = g, .parts = &g, .files = &f, .n = 1 }, &v, &e) == ERR_MISMATCH);
 	CHECK(r.bad.n_lines == 2 && strstr(r.bad.text, "bos_token_id: is missing, and the 11 that readers take then is past the 3"));
 	deep_report_close(&r);
 	gguf_close(&g);
@@ -153,7 +153,7 @@ static void test_token_counts(void)
 		gguf_writer_close(&w);
 		CHECK(file_open(&f, AT_FDCWD, path, true, path, &e) == OK);
 		CHECKF(gguf_read(&g, &f, NULL, &e) == OK, "%s", e.msg);
-		CHECKF(verify_deep(&r, &g, &f, &v, &e) == ERR_MISMATCH, "%s", e.msg);
+		CHECKF(verify_deep(&r, &(struct gguf_set){ .gguf = g, .parts = &g, .files = &f, .n = 1 }, &v, &e) == ERR_MISMATCH, "%s", e.msg);
 		CHECKF(r.n_tokens == 0 && r.bad.text && strncmp(r.bad.text, said[i], strlen(said[i])) == 0, "%s",
 		       r.bad.text ? r.bad.text : "nothing");
 		deep_report_close(&r);

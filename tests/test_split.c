@@ -5,6 +5,7 @@
  * Each case is three files of one tensor each, without a seal, with one thing wrong.
  */
 #include "format/format.h"
+#include "library/ingot.h"
 #include "tests/test.h"
 
 #include <errno.h>
@@ -157,6 +158,28 @@ static void any_file_opens_the_set(void)
 		}
 }
 
+static void a_program_of_others_sees_the_set(void)
+{
+	struct ingot_facts f = { .size = sizeof f };
+	struct ingot_tensor t = { .size = sizeof t };
+	struct part p[FILES];
+	struct ingot_model *m;
+	struct ingot_error e;
+	uint64_t bytes = 0;
+	struct stat info;
+
+	good_parts(p);
+	for (size_t i = 0; i < FILES; i++)
+		CHECK((p[i].arch = "llama") && write_part(&p[i], i) && stat(path, &info) == 0 && (bytes += (uint64_t)info.st_size));
+	CHECKF(ingot_model_open(&m, path_of(path, name_of(1)), NULL, &e) == INGOT_OK, "%s", e.message);
+	CHECK(m && ingot_model_facts(m, &f) == INGOT_OK && f.n_files == FILES && f.n_tensors == FILES && f.bytes == bytes);
+	for (uint64_t i = 0; m && i < FILES; i++)
+		CHECK(ingot_model_tensor(m, i, &t) == INGOT_OK && strcmp(t.file, path_of(other, name_of((size_t)i))) == 0 &&
+		      strcmp(t.name, p[i].tensor) == 0);
+	ingot_model_close(m);
+	clean();
+}
+
 static void a_file_that_is_whole_stays_one(void)
 {
 	struct part p[FILES];
@@ -294,6 +317,7 @@ int main(void)
 		return 1;
 	RUN(names_are_told);
 	RUN(any_file_opens_the_set);
+	RUN(a_program_of_others_sees_the_set);
 	RUN(a_file_that_is_whole_stays_one);
 	RUN(wrong_sets_are_refused);
 	RUN(totals_are_counted);

@@ -18,14 +18,12 @@ static void show_step(void *arg, const char *name, uint64_t bytes)
 	progress_begin(&j->progress, &j->c, name, bytes);
 }
 
-static char now[VERIFY_NAME];	/* what is looked at while show is called */
-
-static void show(void *arg, uint64_t done, uint64_t total)
+static void show(void *arg, uint64_t done, uint64_t total, const char *what)
 {
 	struct job *j = arg;
 
 	j->progress.total = total;
-	progress_update(&j->progress, done, now[0] ? now : NULL);
+	progress_update(&j->progress, done, what);
 }
 
 static cJSON *source_json(const struct source_report *r, const char *path)
@@ -356,7 +354,7 @@ int cmd_verify(const struct command *self, int argc, char **argv)
 		{ "header", 0, OPT_FLAG, &w->header, NULL, "of a GGUF: the header alone, not the tensors" },
 		{ NULL, 0, OPT_FLAG, NULL, NULL, NULL },
 	};
-	struct verify_options o = { .stop = &stop_signal, .progress = show, .arg = &j, .now = now };
+	struct verify_options o = { .stop = &stop_signal, .progress = show, .arg = &j };
 	struct log notes = { 0 };
 	struct err e = { 0 };
 	cJSON *doc = NULL;

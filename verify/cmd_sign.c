@@ -13,14 +13,12 @@
 
 struct sign { const char *path, *key, *oms; bool sums, force; };
 
-static char now[VERIFY_NAME];	/* what is looked at while show is called */
-
-static void show(void *arg, uint64_t done, uint64_t total)
+static void show(void *arg, uint64_t done, uint64_t total, const char *what)
 {
 	struct progress *p = arg;
 
 	p->total = total;
-	progress_update(p, done, now[0] ? now : NULL);
+	progress_update(p, done, what);
 }
 
 /* What other people's tools read: made after the header has its last byte. */
@@ -84,7 +82,7 @@ static enum status sign_file(struct cli *c, const struct sign *s, const struct k
 	enum status st;
 
 	o.run = (struct verify_options){ .threads = c->threads, .header_only = !s->oms && !s->sums,
-					 .now = now, .stop = &stop_signal, .progress = show, .arg = &p };
+					 .stop = &stop_signal, .progress = show, .arg = &p };
 	progress_begin(&p, c, "verify", 0);
 	st = sign_sealed(s->path, &o, &claim, notes, e);
 	progress_end(&p);

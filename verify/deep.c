@@ -17,19 +17,18 @@ enum status deep_verdict(const struct deep_report *r, const char *path, const ch
 	return OK;
 }
 
-enum status verify_deep(struct deep_report *r, const struct gguf *g, const struct file *f,
-			const struct verify_options *o, struct err *e)
+enum status verify_deep(struct deep_report *r, const struct gguf_set *s, const struct verify_options *o, struct err *e)
 {
+	const struct gguf *g = &s->gguf;
+	const char *path = s->files[0].path;
 	enum status st;
 
 	*r = (struct deep_report){ .model = deep_is_model(g) };
-	TRY(deep_tokens(r, g, f->path, e));
-	TRY(deep_model(r, g, f->path, e));
-	TRY(deep_values(r, g, f, o, e));
-	for (size_t i = 0; i < g->n_tensors; i++)
-		if (i == 0 || g->tensors[i].file != g->tensors[i - 1].file)
-			TRY(file_unchanged(&f[g->tensors[i].file], e));
-	st = deep_verdict(r, f->path, "take it from another source or convert it again", e);
+	TRY(deep_tokens(r, g, path, e));
+	TRY(deep_model(r, g, path, e));
+	TRY(deep_values(r, s, o, e));
+	TRY(gguf_set_unchanged(s, e));
+	st = deep_verdict(r, path, "take it from another source or convert it again", e);
 out:
 	return st;
 }

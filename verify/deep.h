@@ -21,11 +21,10 @@ struct deep_report {
 	uint64_t template_bytes;	/* of the chat template: opaque here, never rendered */
 	char template_sha256[65];	/* empty where there is none */
 };
-/* g: of the open file f. OK: nothing bad. ERR_MISMATCH: see the lines. ERR_UNSUPPORTED: nothing bad in what
+/* OK: nothing bad. ERR_MISMATCH: see the lines. ERR_UNSUPPORTED: nothing bad in what
  * was looked at, but there are tensors whose type cannot be read. The report is to be closed in every
  * case. Memory: 256 KiB a thread, 24 bytes for every 4 MiB of the file, twice the vocabulary. */
-enum status verify_deep(struct deep_report *r, const struct gguf *g, const struct file *f,
-			const struct verify_options *o, struct err *e) MUST_USE;
+enum status verify_deep(struct deep_report *r, const struct gguf_set *s, const struct verify_options *o, struct err *e) MUST_USE;
 /* The same of a checkpoint, a directory or a snapshot of the Hub's cache: every stored number by its type, and for
  * DeepSeek-V4 the shapes against config.json, the expert ids, the vocabulary and the ids of special tokens. The
  * digests are not looked at: see verify_source. */
@@ -34,8 +33,7 @@ enum status verify_deep_source(struct deep_report *r, const char *path, const st
 void deep_report_close(struct deep_report *r);
 
 /* Private: the steps. Each adds lines; a status other than OK is a failure of the machine. */
-enum status deep_values(struct deep_report *r, const struct gguf *g, const struct file *f,
-			const struct verify_options *o, struct err *e) MUST_USE;
+enum status deep_values(struct deep_report *r, const struct gguf_set *s, const struct verify_options *o, struct err *e) MUST_USE;
 enum status deep_tokens(struct deep_report *r, const struct gguf *g, const char *path, struct err *e) MUST_USE;
 enum status deep_model(struct deep_report *r, const struct gguf *g, const char *path, struct err *e) MUST_USE;
 bool deep_is_model(const struct gguf *g);	/* deepseek4 */

@@ -18,7 +18,8 @@
 struct values {
 	struct deep_report *r;
 	const struct gguf *g;
-	const struct file *f;
+	const struct file *f;		/* (n_files) */
+	size_t n_files;
 	uint64_t *first;		/* owned: number of each tensor's first piece, and the total */
 	struct seal_layout *layouts;	/* owned; no pieces where there is nothing to look at */
 	struct seen *seen;		/* owned; one a piece */
@@ -133,7 +134,7 @@ static void place(const struct values *v, const struct gguf_tensor *t, uint64_t 
 	piece_place(t->name, t->shape, t->n_dims, t->bytes / info->bytes * info->block, element,
 		    t->off + element / info->block * info->bytes, info->bytes, buf, cap);
 	n = strlen(buf);
-	if (v->g->tensors[v->g->n_tensors - 1].file > 0)
+	if (v->n_files > 1)
 		snprintf(buf + n, cap - n, " of %s", slash ? slash + 1 : v->f[t->file].path);
 }
 
@@ -230,10 +231,11 @@ static enum status lay_out(struct values *v, struct err *e)
 	return v->seen ? OK : e->status;
 }
 
-enum status deep_values(struct deep_report *r, const struct gguf *g, const struct file *f, const struct verify_options *o,
+enum status deep_values(struct deep_report *r, const struct gguf_set *s, const struct verify_options *o,
 			struct err *e)
 {
-	struct values v = { .r = r, .g = g, .f = f };
+	const struct gguf *g = &s->gguf;
+	struct values v = { .r = r, .g = g, .f = s->files, .n_files = s->n };
 	enum status st;
 
 	gguf_u64(g, "deepseek4.expert_count", &v.n_expert);

@@ -355,19 +355,10 @@ static enum status list_tasks(struct derive *d, struct err *e)
 
 static enum status read_arch(struct derive *d, struct log *notes, struct err *e)
 {
-	const struct source_file *config = checkpoint_file(&d->ckpt, "config.json");
 	struct arch own;
-	char *text;
-	size_t n;
 	enum status st;
 
-	if (!config)
-		return err_set(e, ERR_FORMAT, "%s: config.json is missing", d->ckpt.dir.path);
-	if (file_slurp(&config->file, CONFIG_LIMIT, &text, &n, e) != OK)
-		return e->status;
-	st = arch_from_config(&d->arch, text, n, config->file.path, notes, e);
-	free(text);
-	TRY(st);
+	TRY(arch_from_checkpoint(&d->arch, &d->ckpt, notes, e));
 	TRY(arch_from_gguf(&own, d->g, d->f->path, e));
 	d->part = gguf_find_tensor(d->g, "blk.0.attn_norm.weight") ? PART_TRUNK : PART_MTP;
 out:

@@ -10,6 +10,7 @@
 
 #include "verify/verify.h"
 
+enum { VERIFY_NAME = 256 };	/* bytes of a name that progress shows */
 struct crew {
 	uint64_t n;
 	enum status (*task)(void *, uint64_t, struct verify_worker *, struct err *);
@@ -74,10 +75,9 @@ static void watch(struct crew *c, const uint64_t *bytes_done, uint64_t bytes)
 		t.tv_sec += t.tv_nsec / 1000000000;
 		t.tv_nsec %= 1000000000;
 		pthread_cond_timedwait(&c->changed, &c->lock, &t);
-		if (c->o->now)
-			memcpy(c->o->now, c->now, VERIFY_NAME);
 		if (c->o->progress)
-			c->o->progress(c->o->arg, __atomic_load_n(bytes_done, __ATOMIC_RELAXED), bytes);
+			c->o->progress(c->o->arg, __atomic_load_n(bytes_done, __ATOMIC_RELAXED), bytes,
+				       c->now[0] ? c->now : NULL);
 	}
 	pthread_mutex_unlock(&c->lock);
 }
@@ -95,10 +95,8 @@ enum status verify_parallel(uint64_t n, enum status (*task)(void *arg, uint64_t 
 		return e->status;
 	pthread_mutex_init(&c.lock, NULL);
 	pthread_cond_init(&c.changed, NULL);
-	if (o->now)
-		o->now[0] = 0;
 	if (o->progress)	/* a rate counts from here */
-		o->progress(o->arg, *bytes_done, bytes);
+		o->progress(o->arg, *bytes_done, bytes, NULL);
 	for (; started < wanted; started++) {
 		pthread_mutex_lock(&c.lock);
 		c.n_running++;

@@ -11,15 +11,14 @@
 
 #include "format/sign.h"
 
-enum { VERIFY_NAME = 256 };
 struct verify_options {
 	unsigned threads;
 	bool header_only;		/* of a sealed file: leave its chunks and padding alone */
 	const struct source_options *source;	/* for checkpoints; may be NULL */
 	volatile int *stop;
-	void (*progress)(void *arg, uint64_t done, uint64_t total);
+	/* what: the tensor or file at work, or NULL; lives until it returns */
+	void (*progress)(void *arg, uint64_t done, uint64_t total, const char *what);
 	void *arg;
-	char *now;			/* VERIFY_NAME bytes or NULL: when progress is called, the tensor or file at work */
 };
 
 /* ---- sealed.c: a GGUF with a seal ------------------------------------------------------------*/

@@ -77,7 +77,7 @@ static enum status look_at_values(struct verify_report *r, const struct verify_w
 	const struct gguf_set *s = &r->set;
 
 	begin(w, o, "values", gguf_set_bytes(s));
-	return judge_values(r, s->files[0].path, w, verify_deep(&r->values, &s->gguf, s->files, o, e), e);
+	return judge_values(r, s->files[0].path, w, verify_deep(&r->values, s, o, e), e);
 }
 
 /* One key signed every file. */
