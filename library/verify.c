@@ -91,7 +91,7 @@ static void add_damage(struct ingot_verdict *v, const struct sealed_report *r)
 	if (r->signature_differs)
 		add_place(v, "signature", r->seal.signature_off, r->seal.signature_off + r->seal.signature.n);
 	if (r->header_differs || r->root_differs)
-		add_place(v, "header", 0, r->gguf.data_off);
+		add_place(v, "header", 0, r->gguf->data_off);
 	if (r->padding_differs)
 		add_place(v, "padding", r->padding_at, r->padding_at + 1);
 }

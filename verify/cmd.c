@@ -154,7 +154,7 @@ static void print_damage(const struct cli *c, const struct sealed_report *r)
 			(unsigned long long)r->seal.signature_off,
 			(unsigned long long)(r->seal.signature_off + r->seal.signature.n));
 	if (r->header_differs || r->root_differs)
-		fprintf(cli_out(c), "DAMAGED: header, bytes 0..%llu\n", (unsigned long long)r->gguf.data_off);
+		fprintf(cli_out(c), "DAMAGED: header, bytes 0..%llu\n", (unsigned long long)r->gguf->data_off);
 	if (r->padding_differs)
 		fprintf(cli_out(c), "DAMAGED: padding, byte %llu\n", (unsigned long long)r->padding_at);
 }

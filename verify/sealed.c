@@ -24,7 +24,7 @@ struct check {
 /* The tensor that holds chunk i. */
 static size_t tensor_of(const struct check *c, uint64_t i)
 {
-	size_t lo = 0, hi = c->r->gguf.n_tensors;
+	size_t lo = 0, hi = c->r->gguf->n_tensors;
 
 	while (hi - lo > 1) {
 		size_t mid = lo + (hi - lo) / 2;
@@ -45,10 +45,10 @@ static enum status check_chunk(void *arg, uint64_t i, struct verify_worker *w, s
 	struct check *c = arg;
 	size_t t = tensor_of(c, i);
 	struct seal_chunk chunk = seal_chunk(&c->layouts[t], i - c->first[t]);
-	uint64_t off = c->r->gguf.tensors[t].off + chunk.off, left = chunk.bytes;
+	uint64_t off = c->r->gguf->tensors[t].off + chunk.off, left = chunk.bytes;
 	uint8_t digest[SHA256_BYTES];
 
-	verify_now(w, c->r->gguf.tensors[t].name);
+	verify_now(w, c->r->gguf->tensors[t].name);
 	seal_leaf_start(&w->hash);
 	while (left > 0) {
 		size_t n = (size_t)u64_min(left, VERIFY_BUFFER);
@@ -68,7 +68,7 @@ static enum status check_chunk(void *arg, uint64_t i, struct verify_worker *w, s
 
 static enum status lay_out(struct check *c, struct err *e)
 {
-	const struct gguf *g = &c->r->gguf;
+	const struct gguf *g = c->r->gguf;
 	uint64_t n = 0;
 
 	c->first = mem_new(g->n_tensors + 1, sizeof *c->first, "the list of chunks", e);
@@ -123,7 +123,7 @@ static enum status check_signature_slot(struct sealed_report *r, struct err *e)
 static enum status check_header(const struct check *c, struct err *e)
 {
 	struct sealed_report *r = c->r;
-	const struct gguf *g = &r->gguf;
+	const struct gguf *g = r->gguf;
 	uint8_t *leaves = mem_new(g->n_tensors, SHA256_BYTES, "the seal", e), *copy = NULL, root[SHA256_BYTES];
 	struct digest d = { .kind = DIGEST_SHA256 };
 	struct sha256 h = { 0 };
@@ -159,7 +159,7 @@ out:
 
 static enum status check_padding(const struct check *c, struct err *e)
 {
-	const struct gguf *g = &c->r->gguf;
+	const struct gguf *g = c->r->gguf;
 	uint8_t buf[4096];
 
 	for (size_t i = 0; i < g->n_tensors; i++) {
@@ -197,10 +197,10 @@ static enum status list_damage(const struct check *c, struct err *e)
 			continue;
 		size_t t = tensor_of(c, i);
 		struct seal_chunk chunk = seal_chunk(&c->layouts[t], i - c->first[t]);
-		uint64_t from = r->gguf.tensors[t].off + chunk.off;
+		uint64_t from = r->gguf->tensors[t].off + chunk.off;
 
 		r->damage[r->n_damage++] = (struct damage){
-			.tensor = r->gguf.tensors[t].name,
+			.tensor = r->gguf->tensors[t].name,
 			.expert = c->layouts[t].n_matrices > 1 ? chunk.matrix : UINT64_MAX,
 			.from = from,
 			.to = from + chunk.bytes,
@@ -231,14 +231,14 @@ static enum status verdict(const struct sealed_report *r, const struct file *f, 
 	if (r->has_trailing)
 		return err_set(e, ERR_MISMATCH, "%s: bytes %llu..%llu follow the last tensor, where nothing may; cut them off or "
 			       "copy it again", f->path,
-			       (unsigned long long)r->gguf.end, (unsigned long long)r->file_bytes);
+			       (unsigned long long)r->gguf->end, (unsigned long long)r->file_bytes);
 	if (r->signature_differs)
 		return err_set(e, ERR_MISMATCH, "%s: the signature's slot (bytes %llu..%llu) holds neither spaces nor "
 			       "an envelope; sign it again with --force", f->path, (unsigned long long)r->seal.signature_off,
 			       (unsigned long long)(r->seal.signature_off + r->seal.signature.n));
 	if (r->header_differs || r->root_differs)
 		return err_set(e, ERR_MISMATCH, "%s: the header (bytes 0..%llu) is not as it was sealed%s", f->path,
-			       (unsigned long long)r->gguf.data_off,
+			       (unsigned long long)r->gguf->data_off,
 			       r->n_damage ? "" : "; the tensors match its digests");
 	if (r->n_damage)
 		return err_set(e, ERR_MISMATCH, "%s: damaged in %zu places; copy or convert it again", f->path,
@@ -249,24 +249,24 @@ static enum status verdict(const struct sealed_report *r, const struct file *f, 
 	return OK;
 }
 
-enum status verify_sealed(struct sealed_report *r, const struct file *f, const struct verify_options *o,
-			  struct log *notes, struct err *e)
+enum status verify_headed(struct sealed_report *r, const struct gguf *g, const struct file *f, const struct verify_options *o,
+			  struct err *e)
 {
 	struct check c = { .r = r, .f = f };
 	enum status st;
 
-	*r = (struct sealed_report){ .file_bytes = f->id.size };
-	TRY(gguf_read(&r->gguf, f, notes, e));
-	st = seal_read(&r->seal, &r->gguf, e);
+	r->gguf = g;
+	r->file_bytes = f->id.size;
+	st = seal_read(&r->seal, g, e);
 	if (st != OK) {
 		if (st == ERR_NO_DIGEST)
-			st = judge_unsealed(&r->gguf, f, e);
+			st = judge_unsealed(g, f, e);
 		else
 			st = err_wrap(e, "%s", f->path);
 		goto out;
 	}
 	r->sealed = true;
-	r->has_trailing = r->gguf.trailing;
+	r->has_trailing = r->gguf->trailing;
 	r->size_differs = r->seal.file_size != f->id.size;
 	TRY(lay_out(&c, e));
 	TRY(check_header(&c, e));
@@ -279,12 +279,24 @@ enum status verify_sealed(struct sealed_report *r, const struct file *f, const s
 		TRY(list_damage(&c, e));
 	}
 	TRY(file_unchanged(f, e));
-	r->bytes_read = c.done + r->gguf.data_off;
+	r->bytes_read = c.done + r->gguf->data_off;
 	st = verdict(r, f, e);
 out:
 	free(c.first);
 	free(c.layouts);
 	free(c.bad);
+	return st;
+}
+
+enum status verify_sealed(struct sealed_report *r, const struct file *f, const struct verify_options *o,
+			  struct log *notes, struct err *e)
+{
+	enum status st;
+
+	*r = (struct sealed_report){ .file_bytes = f->id.size };
+	TRY(gguf_read(&r->own, f, notes, e));
+	st = verify_headed(r, &r->own, f, o, e);
+out:
 	return st;
 }
 
@@ -296,7 +308,7 @@ enum status verify_signature(const struct sealed_report *r, const struct key *k,
 
 void sealed_report_close(struct sealed_report *r)
 {
-	gguf_close(&r->gguf);
+	gguf_close(&r->own);
 	free(r->damage);
 	*r = (struct sealed_report){ 0 };
 }

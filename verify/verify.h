@@ -26,7 +26,8 @@ struct verify_options {
 /* One damaged place. expert is UINT64_MAX where the tensor is not stacked. */
 struct damage { struct str tensor; uint64_t expert, from, to; };
 struct sealed_report {
-	struct gguf gguf;		/* owned; the strs below point into it */
+	const struct gguf *gguf;	/* the header, or NULL; the strs below point into it */
+	struct gguf own;		/* owned: it, where nobody had read it yet */
 	struct seal seal;
 	bool sealed;			/* the seal could be read */
 	bool rewritten;			/* the seal is another file's: its chunks were not compared */
@@ -44,6 +45,9 @@ struct sealed_report {
  * and 256 KiB a thread. */
 enum status verify_sealed(struct sealed_report *r, const struct file *f, const struct verify_options *o,
 			  struct log *notes, struct err *e) MUST_USE;
+/* The same where the header g of f has been read; it is borrowed until the report is closed. r is zeroed. */
+enum status verify_headed(struct sealed_report *r, const struct gguf *g, const struct file *f, const struct verify_options *o,
+			  struct err *e) MUST_USE;
 void sealed_report_close(struct sealed_report *r);
 
 /* Whether key signed this file's header, once verify_sealed has said OK: see claim_check. */

@@ -127,7 +127,7 @@ static void keep_worst(enum status *all, struct err *e, enum status one, const s
 }
 
 static enum status look_at_file(struct verify_report *r, size_t i, const struct verify_wish *w, const struct verify_options *o,
-				struct log *notes, struct err *e)
+				struct err *e)
 {
 	const struct file *f = &r->set.files[i];
 
@@ -135,14 +135,14 @@ static enum status look_at_file(struct verify_report *r, size_t i, const struct 
 		return err_set(e, ERR_MISMATCH, "%s: is missing: %zu of the set's %zu files are; fetch them, or convert again",
 			       f->path, r->set.n_missing, r->set.n);
 	begin(w, o, "verify", f->id.size);
-	return verify_sealed(&r->sealed[i], f, o, notes, e);
+	return verify_headed(&r->sealed[i], &r->set.parts[i], f, o, e);
 }
 
 /* Every file against its seal, then the seals against each other. */
 static enum status look_at_files(struct verify_report *r, const char *path, const struct verify_wish *w,
 				 const struct verify_options *o, struct log *notes, struct err *e)
 {
-	enum status st = gguf_set_find(&r->set, path, NULL, e);	/* remarks come when each is verified */
+	enum status st = gguf_set_find(&r->set, path, notes, e);
 
 	if (st != OK)
 		return st;
@@ -155,7 +155,7 @@ static enum status look_at_files(struct verify_report *r, const char *path, cons
 		r->sealed_as[i] = ERR_STOPPED;		/* not looked at yet */
 	for (size_t i = 0; i < r->set.n; i++) {
 		struct err own;
-		enum status one = r->sealed_as[i] = look_at_file(r, i, w, o, notes, &own);
+		enum status one = r->sealed_as[i] = look_at_file(r, i, w, o, &own);
 
 		keep_worst(&st, e, one, &own);
 		r->any_sealed |= r->sealed[i].sealed;
