@@ -11,11 +11,6 @@ enum { ZIP_END = 22 };	/* bytes of the end record without its comment */
 /* Where in the last n bytes of a file the end record is that ends it, or SIZE_MAX. */
 size_t zip_end(const uint8_t *p, size_t n);
 
-/* Every member has one name: the directory, at [off, off + n) of f, and the header in front of the
- * member's data say the same, without a NUL. Members lie end to end from byte 0 of the file to the
- * directory, but for records of sizes behind those that announce one. ERR_FORMAT where it is not so. */
-enum status zip_check_members(const struct file *f, uint64_t off, uint64_t n, struct err *e) MUST_USE;
-
 /* One member; its bytes, as they are stored, are [at, at + packed) of the file. */
 struct zip_entry {
 	struct str name;		/* borrowed; no NUL in it */

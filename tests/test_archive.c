@@ -362,7 +362,7 @@ static void test_damaged(void)
 	CHECK(refuses(NULL, ERR_FORMAT, ""));
 	MAKE(F_ZIP, C_NONE, NULL, FILE_OF("a", "aa"));
 	made[made_n - 14] = made[made_n - 12] = 2;	/* entries, in the end record */
-	CHECK(refuses("a", ERR_FORMAT, "1 zip entries, its end record says 2"));
+	CHECK(refuses("a", ERR_FORMAT, "no directory entry"));
 	MAKE(F_ZIP, C_NONE, "zip:encryption=zipcrypt", FILE_OF("a", "aa"));
 	CHECK(refuses("a", ERR_UNSUPPORTED, "encrypted"));
 	MAKE(F_ZIP, C_NONE, "zip:encryption=aes256", FILE_OF("a", "aa"));

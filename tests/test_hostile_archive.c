@@ -111,7 +111,7 @@ static void test_zip(void)
 	other = a;
 	other.size = other.packed = 10;
 	zip("AR-18 size", 3, "size", other, a, FILE_MODE);
-	zip("AR-18 size", 3, "in no member", a, other, FILE_MODE);
+	zip("AR-18 size", 3, "says another size", a, other, FILE_MODE);
 	other.size = other.packed = UINT32_MAX;
 	zip("AR-21", 3, NULL, a, other, FILE_MODE);
 	other = a;
@@ -136,11 +136,11 @@ static void test_directory(void)
 	local(&a), from = b.n, central(&a, FILE_MODE, 1), closing(1, from), given("beside it", 3, "no member where");
 	local(&a), given("AR-17", 3, "no zip end record");
 	local(&a), from = b.n, closing(1, from), given("AR-17 empty directory", 3, NULL);
-	local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(2, from), given("an entry too few", 3, "its end record says 2");
+	local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(2, from), given("an entry too few", 3, "no directory entry");
 	local(&a), from = b.n, central(&a, FILE_MODE, 0), b.p[from + 30] = 0xFF, closing(1, from);
 	given("an entry cut short", 3, "cut short");
 	local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(1, from), add("tail", 4), given("AR-27", 3, "no zip end record");
-	local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(1, from + 1), given("a directory that starts later", 3, "its end record says 1");
+	local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(1, from + 1), given("a directory that starts later", 3, "no directory entry");
 }
 
 /* Bytes that are no part of the archive, before it and within: a script, or another file, that others would see. */
@@ -157,9 +157,9 @@ static void test_polyglots(void)
 	add(script, sizeof script), local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(1, from - sizeof script);
 	given("AR-27 before it, places of its own", 3, "is no text");
 	local(&upper), second = b.n, local(&a), from = b.n, central(&a, FILE_MODE, (uint32_t)second), closing(1, from);
-	given("AR-27 a member that no entry names", 3, "in no member");
+	given("AR-27 a member that no entry names", 3, "in front of the first member");
 	local(&a), add(script, sizeof script), from = b.n, central(&a, FILE_MODE, 0), closing(1, from);
-	given("AR-27 before the directory", 3, "in no member");
+	given("AR-27 before the directory", 3, "belong to no member");
 }
 
 /* What streaming writers put: sizes behind the data, and in 64 bits. */
@@ -172,15 +172,18 @@ static void test_streamed(void)
 	local(&a), le(4, 0x08074B50), le(4, a.crc), le(4, a.size), le(4, a.size), from = b.n;
 	central(&a, FILE_MODE, 0), closing(1, from), given("sizes behind the data", 0, NULL);
 	local(&a), le(8, 0), le(8, 0), le(1, 0), from = b.n, central(&a, FILE_MODE, 0), closing(1, from);
-	given("AR-27 more than sizes behind the data", 3, "in no member");
+	given("AR-27 more than sizes behind the data", 3, "belong to no member");
 	wide = a = PLAIN("a");
 	wide.packed = UINT32_MAX;
 	local(&a), from = b.n, central(&wide, FILE_MODE, 0), b.p[from + 30] = 12;
 	le(2, 1), le(2, 8), le(8, a.packed), closing(1, from), given("a size in 64 bits", 0, NULL);
 	local(&a), from = b.n, central(&wide, FILE_MODE, 0), b.p[from + 30] = 12;
-	le(2, 1), le(2, 8), le(8, UINT64_MAX - 8), closing(1, from), given("AR-21 64 bits", 3, "outside the file");
-	local(&a), from = b.n, central(&wide, FILE_MODE, 0), b.p[from + 30] = 12;
-	le(2, 1), le(2, 8), le(8, a.packed - 1), closing(1, from), given("AR-21 one less", 3, "in no member");
+	le(2, 1), le(2, 8), le(8, UINT64_MAX - 8), closing(1, from), given("AR-21 64 bits", 3, "two sizes");
+	wide.size = UINT32_MAX;
+	for (uint64_t n = a.packed - 1; n; n = n == a.packed - 1 ? UINT64_MAX - 8 : 0) {
+		local(&a), from = b.n, central(&wide, FILE_MODE, 0), b.p[from + 30] = 20;
+		le(2, 1), le(2, 16), le(8, n), le(8, n), closing(1, from), given("AR-21 both sizes", 3, "says another size");
+	}
 }
 
 static void test_count(void)

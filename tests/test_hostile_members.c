@@ -180,9 +180,22 @@ static void test_zip(void)
 	same("an unknown method", "method 99", other, FILE_MODE);
 	other.method = 8;
 	same("AR-19 no deflated data", "member 'config.json' (byte 0 of 800)", other, FILE_MODE);
+	same("a link that is packed", "not stored as one", other, LINK_MODE);
 	zip("two methods", "packed otherwise", other, a, FILE_MODE);
 	other.size = 1 << 20;
 	same("AR-13 a bomb", "past the limit", (struct side){ other.name, other.name_n, 1, 800, 2 << 20, 0, 8 }, FILE_MODE);
+}
+
+static void test_odd_links(void)
+{
+	const struct side empty = { "b", 1, 0, 0, 0, 0, 0 };
+	size_t from;
+
+	local(&empty), b.n -= sizeof text, from = b.n, central(&empty, LINK_MODE, 0), closing(1, from);
+	given("an empty link", "not stored as one");
+	text[3] = 0;
+	same("AR-12 a link", "a link with NUL in it", PLAIN("b"), LINK_MODE);
+	fill_text();
 }
 
 static void test_crc(void)
@@ -238,6 +251,8 @@ static void test_directory(void)
 	local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(1, from), add("tail", 4), given("AR-27", "no zip end record");
 	local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(1, from + 1), given("it starts later", "no directory entry");
 	closing(0, 0), given("AR-28", "without any file");
+	local(&a), from = b.n, central(&a, FILE_MODE, 0), closing(1, from), b.p[b.n - 18] = 1, given("a volume", "several volumes");
+	same("no name", "an entry without a name", (struct side){ "", 0, a.crc, a.packed, a.size, 0, 0 }, FILE_MODE);
 }
 
 static void test_count(void)
@@ -255,6 +270,7 @@ int main(void)
 	RUN(test_sizes);
 	RUN(test_ends);
 	RUN(test_zip);
+	RUN(test_odd_links);
 	RUN(test_crc);
 	RUN(test_deflated);
 	RUN(test_directory);
