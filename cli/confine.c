@@ -114,7 +114,7 @@ static void allow_source(struct sandbox *s, const char *path, bool unpacks)
 		allow_under(s, path, n, n ? "" : ".", SANDBOX_READ | SANDBOX_WRITE);
 }
 
-/* A pipe, a device or a link such as /dev/stdout is written where it is; files under /dev/shm are files. */
+/* A device or a link such as /dev/stdout is written where it is; files under /dev/shm are files. */
 static void allow_output(struct sandbox *s, const char *path)
 {
 	bool special = strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0;
@@ -122,7 +122,7 @@ static void allow_output(struct sandbox *s, const char *path)
 	size_t n = directory_bytes(path);
 
 	sandbox_allow(s, path, SANDBOX_READ | SANDBOX_WRITE);
-	if (lstat(path, &info) == 0 && (S_ISLNK(info.st_mode) ? special : !S_ISREG(info.st_mode)))
+	if (special && lstat(path, &info) == 0 && !S_ISREG(info.st_mode))
 		return;
 	allow_under(s, path, n, n ? "" : ".", SANDBOX_READ | SANDBOX_WRITE);
 }

@@ -71,18 +71,19 @@ static const struct source_options headers = { .need = NEED_HEADERS, .stop = &st
 enum { RUN_CONTEXT = 4096, RUN_BATCH = 512 };	/* a chat of some length, a prompt in batches */
 
 /* What `ingot run` takes, from headers, which this ends; a model that cannot be run says why. */
-static void add_run(cJSON *doc, const char *path, struct checkpoint *ckpt, struct gguf_set *set, const struct arch *a,
-		    struct log *notes)
+static enum status add_run(cJSON *doc, const char *path, struct checkpoint *ckpt, struct gguf_set *set, const struct arch *a,
+			   struct log *notes, struct err *e)
 {
 	long n = sysconf(_SC_NPROCESSORS_ONLN);
 	unsigned n_threads = n < 1 ? 1 : n > POOL_MAX_THREADS ? POOL_MAX_THREADS : (unsigned)n;
 	struct log unused = { 0 };	/* one problem is enough here */
-	struct err e = { 0 };
 	struct model m;
+	enum status st = model_take(&m, path, ckpt, set, a, &unused, e);
 
-	if (model_take(&m, path, ckpt, set, a, &unused, &e) != OK) {
-		log_add(notes, "%s: it cannot be run or measured as it is: %s", path, e.msg);
-	} else {
+	if (st == ERR_FORMAT || st == ERR_UNSUPPORTED) {
+		log_add(notes, "%s: it cannot be run or measured as it is: %s", path, e->msg);
+		st = OK;
+	} else if (st == OK) {
 		uint32_t n_ctx = m.arch.n_ctx < RUN_CONTEXT ? m.arch.n_ctx : RUN_CONTEXT;
 		uint64_t all = session_least(&m, n_ctx, RUN_BATCH < n_ctx ? RUN_BATCH : n_ctx, n_threads);
 		cJSON *r = cJSON_AddObjectToObject(doc, "run");
@@ -93,6 +94,7 @@ static void add_run(cJSON *doc, const char *path, struct checkpoint *ckpt, struc
 	}
 	model_close(&m);
 	log_close(&unused);
+	return st;
 }
 
 struct type_sum { uint64_t n, bytes; };
@@ -234,7 +236,7 @@ static enum status inspect_source(cJSON *doc, const char *path, const struct ins
 	if (o->tensors)
 		add_source_tensors(doc, &c);
 	if (st == OK)
-		add_run(doc, path, &c, NULL, &a, notes);
+		st = add_run(doc, path, &c, NULL, &a, notes, e);
 	checkpoint_close(&c);
 out:
 	return st;
@@ -372,7 +374,7 @@ static enum status inspect_gguf(cJSON *doc, const char *path, const struct inspe
 	if (o->tensors)
 		add_gguf_tensors(doc, g);
 	if (known)
-		add_run(doc, path, NULL, &s, &a, notes);
+		st = add_run(doc, path, NULL, &s, &a, notes, e);
 out:
 	gguf_set_close(&s);
 	return st;

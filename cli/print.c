@@ -74,14 +74,14 @@ enum status cli_json_open(struct cli *c, struct err *e)
 
 enum status cli_json_write(struct cli *c, struct cJSON *doc, struct err *e)
 {
-	char *text = c->json && doc ? cJSON_Print(doc) : NULL;
-	bool bad = c->json && (!text || fprintf(json_file, "%s\n", text) < 0 || fflush(json_file) != 0);
+	char *text = json_file && doc ? cJSON_Print(doc) : NULL;
+	bool bad = json_file && (!text || fprintf(json_file, "%s\n", text) < 0 || fflush(json_file) != 0);
 
 	cJSON_free(text);
 	cJSON_Delete(doc);
 	if (json_file && json_file != stdout && fclose(json_file) != 0)
 		bad = true;
-	json_file = NULL;
+	json_file = NULL;	/* it may be none: not asked for, or not opened, which has been said */
 	return bad ? err_set(e, ERR_IO, "%s: cannot write the JSON", c->json) : OK;
 }
 

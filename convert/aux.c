@@ -83,11 +83,12 @@ enum status aux_seen(struct aux *a, uint32_t t, uint64_t tile, const void *p, si
 				   "again");
 }
 
-bool aux_import(struct aux *a, uint32_t t, uint64_t tile, const uint8_t digest[SHA256_BYTES])
+enum status aux_import(struct aux *a, uint32_t t, uint64_t tile, const uint8_t digest[SHA256_BYTES], bool *same, struct err *e)
 {
-	bool same = false;
-
-	return t < a->n && tile < a->n_tiles[t] && note(a, t, tile, digest, &same) == OK && same;
+	*same = false;
+	if (t >= a->n || tile >= a->n_tiles[t])
+		return OK;
+	return note(a, t, tile, digest, same) == OK ? OK : err_set(e, ERR_NOMEM, "no memory for digests of scales");
 }
 
 enum status aux_export(struct aux *a, enum status (*put)(void *arg, uint32_t t, uint64_t tile,

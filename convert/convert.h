@@ -215,8 +215,9 @@ enum status aux_read(struct aux *a, const struct checkpoint *c, const struct pla
 enum status aux_export(struct aux *a, enum status (*put)(void *arg, uint32_t t, uint64_t tile,
 							 const uint8_t digest[SHA256_BYTES], struct err *e),
 		       void *arg, struct err *e) MUST_USE;
-/* A digest from an earlier run. False: no such tile, or another digest is known already. */
-bool aux_import(struct aux *a, uint32_t t, uint64_t tile, const uint8_t digest[SHA256_BYTES]);
+/* A digest from an earlier run. Not *same: no such tile, or another digest is known already. */
+enum status aux_import(struct aux *a, uint32_t t, uint64_t tile, const uint8_t digest[SHA256_BYTES], bool *same,
+		       struct err *e) MUST_USE;
 void aux_close(struct aux *a);
 
 /* ---- stream.c, pipeline.c: shards in, chunks out ----------------------------------------------*/

@@ -15,6 +15,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,24 +55,20 @@ char *parts_name(const char *out, unsigned k, unsigned n, struct err *e)
 	return s;
 }
 
+/* What has a longer name cannot be there. */
 static bool is_there(const char *path, const char *suffix)
 {
-	struct err ignored;
-	char *s = path_with(path, suffix, &ignored);
-	bool there = s && access(s, F_OK) == 0;
+	char name[PATH_MAX];
 
-	free(s);
-	return there;
+	return (size_t)snprintf(name, sizeof name, "%s%s", path, suffix) < sizeof name && access(name, F_OK) == 0;
 }
 
 static void discard(const char *path, const char *suffix)
 {
-	struct err ignored;
-	char *s = path_with(path, suffix, &ignored);
+	char name[PATH_MAX];
 
-	if (s)
-		unlink(s);
-	free(s);
+	if ((size_t)snprintf(name, sizeof name, "%s%s", path, suffix) < sizeof name)
+		unlink(name);
 }
 
 bool parts_exist(const char *out)

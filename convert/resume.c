@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { JOURNAL_LIMIT = 1 << 30 };
+enum { JOURNAL_LIMIT = 1 << 30, CHECK_STEP = 256 << 10 };
 
 /* A journal in memory, and what was found out about it. */
 struct reading {
@@ -92,21 +92,26 @@ static void take_chunks(struct reading *r, const uint8_t *p, size_t n)
 }
 
 /* Digests of scales that were read then: they have to be the same now. */
-static void take_tile(struct reading *r, const uint8_t *p)
+static enum status take_tile(struct reading *r, const uint8_t *p, struct err *e)
 {
 	uint64_t t = load_le(p, 4);
+	bool same;
 
-	if (t < r->p->n_aux && r->same[r->shard_of_aux[t]] &&
-	    !aux_import(r->aux, (uint32_t)t, load_le(p + 4, 8), p + 12))
+	if (t >= r->p->n_aux || !r->same[r->shard_of_aux[t]])
+		return OK;
+	if (aux_import(r->aux, (uint32_t)t, load_le(p + 4, 8), p + 12, &same, e) != OK)
+		return e->status;
+	if (!same)
 		r->clash = r->shard_of_aux[t] + 1;
+	return OK;
 }
 
-static void take(struct reading *r, const struct record *x)
+static enum status take(struct reading *r, const struct record *x, struct err *e)
 {
+	if (x->kind == RECORD_TILE && x->n == 12 + SHA256_BYTES)
+		return take_tile(r, x->p, e);
 	if (x->kind == RECORD_FILE && x->n == 28)
 		take_file(r, x->p);
-	else if (x->kind == RECORD_TILE && x->n == 12 + SHA256_BYTES)
-		take_tile(r, x->p);
 	else if (x->kind == RECORD_CHUNKS)
 		take_chunks(r, x->p, x->n);
 	else if (x->kind == RECORD_SHARD && x->n == 4 + SHA256_BYTES && load_le(x->p, 4) < r->p->ckpt->n_shards) {
@@ -116,6 +121,7 @@ static void take(struct reading *r, const struct record *x)
 		if (r->same[i])
 			memcpy(r->sha256 + SHA256_BYTES * i, x->p + 4, SHA256_BYTES);
 	}
+	return OK;
 }
 
 /* ---- what still holds ---------------------------------------------------------------------*/
@@ -164,6 +170,8 @@ struct checking {
 	const struct pipeline_options *run;
 	pthread_t caller;		/* who may show progress */
 	atomic_ullong next, lost, bytes;
+	atomic_bool failed;
+	struct err err;			/* of the first that failed */
 };
 
 static const struct plan_tensor *tensor_of(const struct plan_output *out, uint64_t chunk)
@@ -208,25 +216,25 @@ static void count(struct claims *c, const struct plan *p)
 			}
 }
 
-/* The chunk as it is on the disk against its digest; what cannot be read counts as lost. */
-static bool holds(const struct plan_output *out, const struct output *o, uint64_t i, struct sha256 *h, uint8_t *buf)
+/* The chunk as it is on the disk against its digest. */
+static enum status holds(const struct plan_output *out, const struct output *o, uint64_t i, struct sha256 *h, uint8_t *buf,
+			 bool *same, struct err *e)
 {
-	enum { STEP = 256 << 10 };
 	const struct plan_tensor *t = tensor_of(out, i);
 	struct seal_chunk c = seal_chunk(&t->chunks, i - t->first_chunk);
 	struct file f = { .fd = o->fd, .path = o->partial };
 	uint8_t digest[SHA256_BYTES];
-	struct err e;
 
 	seal_leaf_start(h);
 	for (uint64_t at = 0, n; at < c.bytes; at += n) {
-		n = u64_min(STEP, c.bytes - at);
-		if (file_read(&f, buf, (size_t)n, t->off + c.off + at, &e) != OK)
-			return false;
+		n = u64_min(CHECK_STEP, c.bytes - at);
+		if (file_read(&f, buf, (size_t)n, t->off + c.off + at, e) != OK)
+			return e->status;
 		sha256_add(h, buf, (size_t)n);
 	}
 	sha256_end(h, digest);
-	return memcmp(digest, out->header.buf + out->chunk_sha256_at + SHA256_BYTES * i, SHA256_BYTES) == 0;
+	*same = memcmp(digest, out->header.buf + out->chunk_sha256_at + SHA256_BYTES * i, SHA256_BYTES) == 0;
+	return OK;
 }
 
 static void show(struct checking *k, const struct plan_output *out, uint64_t i)
@@ -244,17 +252,12 @@ static bool is_stopped(const struct checking *k)
 	return stop_asked(k->run->stop);
 }
 
-static void *check_chunks(void *arg)
+static enum status check_some(struct checking *k, struct sha256 *h, uint8_t *buf, struct err *e)
 {
-	struct checking *k = arg;
-	uint8_t *buf = malloc(256 << 10);
-	struct sha256 h = { 0 };
-	struct err e;
-	bool able = buf && sha256_open(&h, &e) == OK;
-
-	while (!is_stopped(k)) {
+	while (!is_stopped(k) && !atomic_load(&k->failed)) {
 		uint64_t i = atomic_fetch_add(&k->next, 1);
 		size_t o = 0;
+		bool same = false;
 
 		while (o < k->p->n_outputs && i >= k->p->out[o].n_chunks)
 			i -= k->p->out[o++].n_chunks;
@@ -262,12 +265,27 @@ static void *check_chunks(void *arg)
 			break;
 		if (!k->c->chunks[o][i] || k->c->sealed[o])
 			continue;
-		if (!able || !holds(&k->p->out[o], &k->outputs[o], i, &h, buf)) {
+		if (holds(&k->p->out[o], &k->outputs[o], i, h, buf, &same, e) != OK)
+			return e->status;
+		if (!same) {
 			k->c->chunks[o][i] = 0;
 			atomic_fetch_add(&k->lost, 1);
 		}
 		show(k, &k->p->out[o], i);
 	}
+	return OK;
+}
+
+/* A disk or a machine that fails now says nothing of the chunks. */
+static void *check_chunks(void *arg)
+{
+	struct checking *k = arg;
+	struct sha256 h = { 0 };
+	struct err e;
+	uint8_t *buf = mem_new(CHECK_STEP, 1, "reading back", &e);
+
+	if ((!buf || sha256_open(&h, &e) != OK || check_some(k, &h, buf, &e) != OK) && !atomic_exchange(&k->failed, true))
+		k->err = e;
 	sha256_close(&h);
 	free(buf);
 	return NULL;
@@ -286,7 +304,11 @@ static enum status check_all(struct checking *k, struct err *e)
 	check_chunks(k);
 	while (n > 0)
 		pthread_join(t[--n], NULL);
-	return is_stopped(k) ? err_stopped(e, k->run->stop, "") : OK;
+	if (is_stopped(k))
+		return err_stopped(e, k->run->stop, "");
+	if (atomic_load(&k->failed))
+		*e = k->err;
+	return atomic_load(&k->failed) ? e->status : OK;
 }
 
 /* The lists of outputs, if they are not there yet. */
@@ -351,7 +373,7 @@ enum status journal_resume(struct journal *j, struct plan *p, const struct outpu
 	TRY(reading_open(&r, e));
 	TRY(load(&r, j, j->path, e));
 	while (next(&r, &x))
-		take(&r, &x);
+		TRY(take(&r, &x, e));
 	if (r.at < r.n)
 		log_add(notes, "%s: its last %zu bytes are torn and do not count", j->path, r.n - r.at);
 	drop_changed(&r, outputs, notes);
@@ -375,8 +397,9 @@ static enum status take_all(struct reading *r, const struct journal *j, const ch
 	if (load(r, j, path, e) != OK)
 		return e->status;
 	while (next(r, &x))
-		if (x.kind != RECORD_FILE)	/* where they read their files matters only to themselves */
-			take(r, &x);
+		/* where they read their files matters only to themselves */
+		if (x.kind != RECORD_FILE && take(r, &x, e) != OK)
+			return e->status;
 	if (r->at < r->n)
 		log_add(notes, "%s: its last %zu bytes are torn and do not count", path, r->n - r->at);
 	if (r->clash)

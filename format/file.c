@@ -46,7 +46,12 @@ enum status file_open(struct file *f, int dirfd, const char *name, bool follow, 
 		file_close(f);
 		return st;
 	}
-	if (fstat(f->fd, &s) != 0 || !S_ISREG(s.st_mode)) {
+	if (fstat(f->fd, &s) != 0) {
+		err_errno(e, "%s: cannot stat", path);
+		file_close(f);
+		return e->status;
+	}
+	if (!S_ISREG(s.st_mode)) {
 		file_close(f);
 		return err_set(e, ERR_FORMAT, "%s: not a regular file; name the file itself", path);
 	}

@@ -334,7 +334,7 @@ enum status source_dir_list(const struct source_dir *d, bool recorded, struct na
 			close(fd);
 		return recorded && errno == ENOENT ? OK : err_errno(e, "%s: cannot list", d->path);
 	}
-	while (st == OK && (entry = readdir(dir))) {
+	while (st == OK && (errno = 0, entry = readdir(dir))) {
 		size_t n = strlen(entry->d_name);
 
 		if (entry->d_type == DT_DIR || strcmp(entry->d_name, ".") == 0 ||
@@ -345,6 +345,8 @@ enum status source_dir_list(const struct source_dir *d, bool recorded, struct na
 		else if (n > tail && strcmp(entry->d_name + n - tail, suffix) == 0)
 			st = add_name(l, &cap, entry->d_name, n - tail, e);
 	}
+	if (st == OK && errno != 0)
+		st = err_errno(e, "cannot list");
 	closedir(dir);
 	if (st != OK) {
 		names_close(l);

@@ -44,12 +44,14 @@ static enum status write_owner(const struct lock *l, struct err *e)
 	return OK;
 }
 
-static bool has_name(const struct lock *l)
+static enum status has_name(const struct lock *l, bool *named, struct err *e)
 {
-	struct stat held, named;
+	struct stat held, found;
 
-	return fstat(l->fd, &held) == 0 && stat(l->path, &named) == 0 && held.st_ino == named.st_ino &&
-	       held.st_dev == named.st_dev;
+	if (fstat(l->fd, &held) != 0)
+		return err_errno(e, "%s: cannot stat", l->path);
+	*named = stat(l->path, &found) == 0 && held.st_ino == found.st_ino && held.st_dev == found.st_dev;
+	return OK;
 }
 
 static void forget(struct lock *l)
@@ -61,6 +63,8 @@ static void forget(struct lock *l)
 
 enum status lock_take(struct lock *l, const char *path, const char *what, bool shared, struct err *e)
 {
+	bool named;
+
 	*l = (struct lock){ .fd = -1, .shared = shared };
 	if (!(l->path = mem_strdup(path, e)))
 		return e->status;
@@ -76,7 +80,11 @@ enum status lock_take(struct lock *l, const char *path, const char *what, bool s
 			forget(l);
 			return e->status;
 		}
-		if (has_name(l))
+		if (has_name(l, &named, e) != OK) {
+			forget(l);
+			return e->status;
+		}
+		if (named)
 			return write_owner(l, e);
 		forget(l);
 	}
@@ -104,8 +112,11 @@ bool lock_is_held(const char *path, char owner[200])
 
 void lock_drop(struct lock *l)
 {
+	struct err ignored;
+	bool named;
+
 	/* to become the only holder gives up being one of several for a moment: whoever slips in then keeps it */
-	if (l->fd >= 0 && (!l->shared || flock(l->fd, LOCK_EX | LOCK_NB) == 0) && has_name(l))
+	if (l->fd >= 0 && (!l->shared || flock(l->fd, LOCK_EX | LOCK_NB) == 0) && has_name(l, &named, &ignored) == OK && named)
 		unlink(l->path);
 	forget(l);
 	free(l->path);

@@ -346,14 +346,25 @@ out:
 
 /* ---- using the list ------------------------------------------------------------------------*/
 
+struct below { const char *root, *name; };
+
+/* As by_name, of root and name in one. */
+static int by_both(const void *key, const void *member)
+{
+	const struct below *k = key;
+	const char *name = ((const struct member *)member)->name;
+	size_t n = strlen(k->root);
+	int order = strncmp(k->root, name, n);
+
+	return order ? order : strcmp(k->name, name + n);
+}
+
+/* root is empty, or ends with a slash */
 static const struct member *below_root(const struct members *m, const char *name)
 {
-	struct err ignored;
-	char *whole = path_join(m->root, name, &ignored);
-	const struct member *x = whole ? find(m, whole) : NULL;
+	const struct below key = { m->root, name };
 
-	free(whole);
-	return x;
+	return bsearch(&key, m->v, m->n, sizeof *m->v, by_both);
 }
 
 const struct member *members_find(const struct members *m, const char *name)

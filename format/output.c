@@ -77,7 +77,9 @@ static enum status open_shared(struct output *o, struct err *e)
 	o->fd = open(o->partial, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
 	if (o->fd < 0)
 		return err_errno(e, "%s: cannot open", o->partial);
-	if (fstat(o->fd, &s) != 0 || !S_ISREG(s.st_mode) || (uint64_t)s.st_size > o->size)
+	if (fstat(o->fd, &s) != 0)
+		return err_errno(e, "%s: cannot stat", o->partial);
+	if (!S_ISREG(s.st_mode) || (uint64_t)s.st_size > o->size)
 		return err_set(e, ERR_USAGE, "%s: is no regular file of at most %llu bytes; remove it", o->partial,
 			       (unsigned long long)o->size);
 	o->kept = true;
@@ -95,8 +97,9 @@ static enum status open_partial(struct output *o, enum leftover left, struct err
 	if (o->fd >= 0 && left == LEFTOVER_REFUSE)
 		return err_set(e, ERR_USAGE, "%s: an earlier run left it; --resume goes on with it, --force starts anew",
 			       o->partial);
-	o->kept = o->fd >= 0 && left == LEFTOVER_KEEP && fstat(o->fd, &s) == 0 && S_ISREG(s.st_mode) &&
-		  (uint64_t)s.st_size == o->size;
+	if (o->fd >= 0 && fstat(o->fd, &s) != 0)
+		return err_errno(e, "%s: cannot stat", o->partial);
+	o->kept = o->fd >= 0 && left == LEFTOVER_KEEP && S_ISREG(s.st_mode) && (uint64_t)s.st_size == o->size;
 	if (o->kept)
 		return OK;
 	if (o->fd >= 0)

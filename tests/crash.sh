@@ -173,13 +173,13 @@ done
 report "kills by the clock, $hit of them met a run alive"
 exec 2>&3
 
-EIO=5 ENOMEM=12 EFBIG=27 ENOSPC=28 ESTALE=116 EDQUOT=122
-ways=$((SCALE < 20 ? 1 : 4))					# so many errors a call, and threads an allocation
+EIO=5 ENXIO=6 ENOMEM=12 EACCES=13 EMFILE=24 EFBIG=27 ENOSPC=28 EROFS=30 ETIMEDOUT=110 ESTALE=116 EDQUOT=122
+ways=$((SCALE < 20 ? 1 : 7))					# so many errors a call, and threads an allocation
 for call in open read pread write pwrite fsync fallocate rename close; do
 	n=$(count $call)
 	case $call in
-	pwrite | fallocate) errors=($ENOSPC $EIO $EDQUOT $EFBIG) ;;
-	*) errors=($EIO $ESTALE $EDQUOT $ENOMEM) ;;
+	pwrite | fallocate) errors=($ENOSPC $EIO $EDQUOT $EFBIG $EROFS $ETIMEDOUT $ESTALE) ;;
+	*) errors=($EIO $ESTALE $EDQUOT $ENOMEM $EACCES $EMFILE $ENXIO) ;;
 	esac
 	step=$(((n + 139) / (140 * SCALE))); [ $step -gt 0 ] || step=1
 	for ((k = 1; k <= n; k += step)); do

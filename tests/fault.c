@@ -2,7 +2,8 @@
  *
  * fault.c - a preloaded library that makes the machine fail: FAULT=CALL:K:WHAT
  *
- *	CALL	open read pread write pwrite fsync fallocate rename close malloc, or any for all but malloc
+ *	CALL	open read pread write pwrite fsync fallocate rename close malloc, or any for all of these but malloc;
+ *		stat (of an open file) list (of a directory) link unlink lock thread
  *	K	the K-th such call of the process (from 1)
  *	WHAT	an errno's number (that call fails), the same with "+" (that call and all after it),
  *		"stop" (SIGSTOP before the call; whoever started it may then do harm and let it go on),
@@ -13,9 +14,11 @@
  *
  * With FAULT_COUNT=FILE the number of calls, and of signals in a storm, is written there when the process ends by itself.
  */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -25,14 +28,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-enum call { OPEN, READ, PREAD, WRITE, PWRITE, FSYNC, FALLOCATE, RENAME, CLOSE, MMAP, MALLOC, N_CALLS };
+enum call { OPEN, READ, PREAD, WRITE, PWRITE, FSYNC, FALLOCATE, RENAME, CLOSE, MMAP, MALLOC, STAT, LIST, LINK, UNLINK, LOCK,
+	    THREAD, N_CALLS };
 static const char *const names[N_CALLS] = { "open", "read", "pread", "write", "pwrite", "fsync", "fallocate", "rename",
-					    "close", "mmap", "malloc" };
+					    "close", "mmap", "malloc", "stat", "list", "link", "unlink", "lock", "thread" };
 static struct { int call; long k; int error; bool forever, kill, stop, cut, partial, intr, storm, on; } plan;
 static atomic_long counts[N_CALLS], all, signals, met;
 
@@ -124,8 +130,8 @@ static bool meets_signal(enum call c)
 /* Whether this call is to fail; errno is set then. */
 static bool fails(enum call c)
 {
-	long n = atomic_fetch_add(&counts[c], 1) + 1, m = c == MALLOC ? 0 : atomic_fetch_add(&all, 1) + 1;
-	bool mine = plan.on && (plan.call == (int)c || (plan.call < 0 && c != MALLOC));
+	long n = atomic_fetch_add(&counts[c], 1) + 1, m = c >= MALLOC ? 0 : atomic_fetch_add(&all, 1) + 1;
+	bool mine = plan.on && (plan.call == (int)c || (plan.call < 0 && c < MALLOC));
 	long at = plan.call < 0 ? m : n;
 
 	if (plan.storm)
@@ -312,4 +318,58 @@ int posix_memalign(void **p, size_t align, size_t n)
 {
 	REAL(posix_memalign);
 	return starves(__builtin_return_address(0)) ? ENOMEM : real(p, align, n);
+}
+
+int fstat(int fd, struct stat *s)
+{
+	REAL(fstat);
+	return fails(STAT) ? -1 : real(fd, s);
+}
+
+DIR *fdopendir(int fd)
+{
+	REAL(fdopendir);
+	return fails(LIST) ? NULL : real(fd);
+}
+
+struct dirent *readdir(DIR *d)
+{
+	REAL(readdir);
+	return fails(LIST) ? NULL : real(d);
+}
+
+int link(const char *from, const char *to)
+{
+	REAL(link);
+	return fails(LINK) ? -1 : real(from, to);
+}
+
+int linkat(int d0, const char *from, int d1, const char *to, int flags)
+{
+	REAL(linkat);
+	return fails(LINK) ? -1 : real(d0, from, d1, to, flags);
+}
+
+int unlink(const char *path)
+{
+	REAL(unlink);
+	return fails(UNLINK) ? -1 : real(path);
+}
+
+int unlinkat(int dir, const char *path, int flags)
+{
+	REAL(unlinkat);
+	return fails(UNLINK) ? -1 : real(dir, path, flags);
+}
+
+int flock(int fd, int how)
+{
+	REAL(flock);
+	return fails(LOCK) ? -1 : real(fd, how);
+}
+
+int pthread_create(pthread_t *t, const pthread_attr_t *a, void *(*run)(void *), void *arg)
+{
+	REAL(pthread_create);
+	return fails(THREAD) ? errno : real(t, a, run, arg);
 }

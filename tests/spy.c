@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * spy.c - preloaded: writes what a program formats into SPY_LOG, each text once but for its numbers. For
- * tests/cli/messages.sh, which asks which messages the tests bring about.
+ * spy.c - preloaded: writes what a program formats, and by which format, into SPY_LOG, each text once but for its
+ * numbers. For tests/messages.sh, which asks which messages the tests bring about.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -72,8 +72,10 @@ static int format(char *to, size_t n, const char *fmt, va_list ap)
 		memcpy(&real, &p, sizeof p);
 	}
 	m = real(to, n, fmt, ap);
-	if (m > 0 && n > 0)
+	if (m > 0 && n > 0) {
 		note(to);
+		note(fmt);
+	}
 	return m;
 }
 

@@ -93,9 +93,9 @@ static enum status check_signature_slot(struct sealed_report *r, struct err *e)
 {
 	size_t n = r->seal.signature.n;
 	bool payload = false, type = false, signatures = false;
-	struct err ignored;
 	struct json j;
 	struct str key;
+	enum status st;
 	char *copy;
 
 	while (n > 0 && r->seal.signature.p[n - 1] == ' ')
@@ -113,10 +113,11 @@ static enum status check_signature_slot(struct sealed_report *r, struct err *e)
 			signatures |= str_is(key, "signatures");
 			json_skip(&j);
 		}
-	r->signature_present = json_close(&j, &ignored) == OK && payload && type && signatures;
+	st = json_close(&j, e);
+	r->signature_present = st == OK && payload && type && signatures;
 	r->signature_differs = !r->signature_present;
 	free(copy);
-	return OK;
+	return st == ERR_NOMEM ? st : OK;
 }
 
 /* The digests in the header against the root, and the header against its own digest. */

@@ -36,6 +36,10 @@ static enum status check_free(const struct sealed_report *r, const struct sign_o
 
 	if (!r->signature_present || o->force || verify_signature(r, o->key, path, &other) == OK)
 		return OK;
+	if (other.status == ERR_NOMEM) {
+		*e = other;
+		return e->status;
+	}
 	return err_set(e, ERR_USAGE, "%s: is signed with another key, or its signature was changed; --force replaces it",
 		       path);
 }
@@ -51,7 +55,9 @@ static enum status open_slot(int *fd, const struct file *f, struct err *e)
 	if (flock(*fd, LOCK_EX | LOCK_NB) != 0)
 		return errno == EWOULDBLOCK ? err_set(e, ERR_BUSY, "%s: another run is signing it", f->path)
 					    : err_errno(e, "%s: cannot lock", f->path);
-	if (fstat(*fd, &s) != 0 || (uint64_t)s.st_dev != f->id.dev || (uint64_t)s.st_ino != f->id.ino)
+	if (fstat(*fd, &s) != 0)
+		return err_errno(e, "%s: cannot stat", f->path);
+	if ((uint64_t)s.st_dev != f->id.dev || (uint64_t)s.st_ino != f->id.ino)
 		return err_set(e, ERR_IO, "%s: was replaced while it was read; sign again", f->path);
 	return file_unchanged(f, e);
 }

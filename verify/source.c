@@ -60,20 +60,29 @@ static enum status add_all(struct inventory *v, bool recorded, struct err *e)
 	return st;
 }
 
-/* Names in the index's weight_map; any trouble with it is its own verdict's business. */
+/* A machine that fails; other trouble with a file is its own verdict's business. */
+static bool is_failure(enum status st)
+{
+	return st == ERR_IO || st == ERR_NOMEM;
+}
+
+/* Names in the index's weight_map. */
 static enum status add_from_index(struct inventory *v, struct err *e)
 {
 	struct source_file f;
-	struct err ignored;
 	struct str key, shard, last = { 0 };
 	struct json j;
+	bool missing;
 	char *text;
 	size_t n;
-	enum status st = OK;
+	enum status st = source_file_open(&f, &v->dir, "model.safetensors.index.json", &missing, NULL, e);
 
-	if (source_file_open(&f, &v->dir, "model.safetensors.index.json", NULL, NULL, &ignored) != OK)
-		return OK;
-	if (file_slurp(&f.file, 512 << 20, &text, &n, &ignored) == OK) {
+	if (st != OK)
+		return is_failure(st) && !missing ? st : OK;
+	st = file_slurp(&f.file, 512 << 20, &text, &n, e);
+	if (st == OK) {
+		struct err wrong;
+
 		json_open(&j, text, n, 16, f.file.path);
 		if (json_object(&j))
 			while (st == OK && json_key(&j, &key)) {
@@ -87,12 +96,14 @@ static enum status add_from_index(struct inventory *v, struct err *e)
 					last = shard;
 				}
 			}
-		if (json_close(&j, &ignored) != OK)
-			log_add(v->notes, "%s", ignored.msg);
+		if (json_close(&j, &wrong) == ERR_NOMEM)
+			st = err_set(e, ERR_NOMEM, "%s", wrong.msg);
+		else if (wrong.status != OK)
+			log_add(v->notes, "%s", wrong.msg);
 		free(text);
 	}
 	source_file_close(&f);
-	return st;
+	return is_failure(st) ? st : OK;
 }
 
 static void drop_repeats(struct source_report *r)

@@ -220,4 +220,56 @@ try 3 'a.gguf: an empty prompt; a plain text may start with --bos' run a.gguf -p
 try 1 'q.gguf: outside the gates, against a.gguf: mean KL divergence|choose finer types' \
 	perplexity q.gguf -f "$TEXT" --chunks 1 --reference a.gguf --max-kld 0 --no-progress
 try 1 'q.gguf: relative error |(tensor |give it a finer type' compare a.gguf q.gguf --max-relative-error 0
+
+# ---- what is in the way of an output ----
+try 2 'empty/: names a directory; give a file name' convert src -o empty/ --allow-unverified
+mkdir x.gguf.lock; try 4 'x.gguf.lock: cannot create the lock|name a file' convert src -o x.gguf --no-mtp --allow-unverified
+: >y.gguf.partial; try 2 'y.gguf.partial: an earlier run left it; --resume goes on with it' convert src -o y.gguf --no-mtp --allow-unverified
+ln -s y.gguf.partial z.gguf.partial
+try 4 'z.gguf.partial: cannot open what an earlier run left|remove the link' convert src -o z.gguf --no-mtp --allow-unverified --force
+mkfifo pipe.gguf; try 2 'pipe.gguf: exists and is not a regular file' convert src -o pipe.gguf --no-mtp --allow-unverified --force
+"$INGOT" convert src -o w.gguf --no-mtp --allow-unverified --part 1/2 >/dev/null 2>&1; rm w.gguf.partial; mkfifo w.gguf.partial
+try 2 'w.gguf.partial: is no regular file of at most|remove it' convert src -o w.gguf --no-mtp --allow-unverified --part 2/2
+"$INGOT" convert src -o v.gguf --no-mtp --allow-unverified --part 1/1 >/dev/null 2>&1; : >v.gguf.journal
+try 2 'v.gguf: all parts are done; give --finish' convert src -o v.gguf --no-mtp --allow-unverified --part 1/1
+try 2 'a\b.gguf: a name with a backslash' convert src -o 'a\b.gguf' --no-mtp --allow-unverified --sums
+for c in "inspect a.gguf" "verify a.gguf" "compare a.gguf q.gguf" "sign q.gguf --key key.pem" "run a.gguf -p x" \
+	"perplexity a.gguf -f $TEXT" "calibrate a.gguf -f $TEXT -o i.gguf" "quantize a.gguf --recipe q8 -o o.gguf"; do
+	try 4 '/nowhere/j: cannot create|look at the path' $c --json /nowhere/j
+done
+
+# ---- values ----
+try 2 "run: --activations is f32 or official, not 'z'" run a.gguf -p x --activations z
+try 2 'run: -n and --ctx-size are below' run a.gguf -p x -n 99999999999
+awk 'BEGIN { for (i = 0; i < 1100; i++) printf "a"; print "=Q8_0" }' >line; try 2 'line: a line is longer than' convert src -o o.gguf --tensor-type-file line
+awk 'BEGIN { for (i = 0; i < 4100; i++) print "a=Q8_0" }' >line; try 2 'line: more than 4096 rules' convert src -o o.gguf --tensor-type-file line
+try 4 'standard input: cannot read the key' sign q.gguf --key - <.
+try 4 'standard input: cannot read the prompt' run a.gguf -f - <.
+head -c 270000000 /dev/zero | try 3 'standard input: a prompt of more than' run a.gguf -f -
+
+# ---- sources ----
+cp -r "$SAMPLE" dl; printf '\1' | dd of=dl/model-00002-of-00003.safetensors bs=1 seek=700000 conv=notrunc 2>/dev/null
+touch -d 2101-01-01 dl/model-00002-of-00003.safetensors
+try 1 'dl/model-00002-of-00003.safetensors: digest is |(hub-local-dir): the file was changed after it was downloaded' convert dl -o o.gguf
+(cd src && sha256sum *.json *.safetensors *.jinja 2>/dev/null) >sums; sed '/ config.json/s/^....../123456/' sums >wrong
+try 1 'src/config.json: digest is |expected 123456|(digests-file): the file is damaged or of another revision' convert src -o o.gguf --digests wrong
+: >src/extra; try 1 'src: 1 files that nothing on this disk vouches for' verify src --digests sums --strict; rm src/extra
+while IFS='~' read -r file change words; do
+	edit "$file" "$change"
+	try 3 "$words" convert m -o o.gguf --allow-unverified --dry-run
+done <<'END'
+config.json~s/"num_key_value_heads": 1/"num_key_value_heads": 2/~num_key_value_heads is not 1
+config.json~s/"tie_word_embeddings": false/"tie_word_embeddings": true/~tied embeddings are not known
+tokenizer.json~0,/"Split"/s//"ByteLevel"/~pre_tokenizer step 1 is 'ByteLevel', not Split
+END
+edit config.json "/compress_ratios/s/\\[/[$(awk 'BEGIN { for (i = 0; i < 520; i++) printf "0," }')/"
+try 3 'compress_ratios has more than 512 entries' convert m -o o.gguf --allow-unverified --dry-run
+edit tokenizer.json '/"merges"/{n;s/"[^ ]* /"zz /}'
+try 3 'merge 0' perplexity m -f "$TEXT"
+
+# ---- GGUF ----
+LC_ALL=C sed 's/ingot\.seal\./ingot.seat./g' a.gguf >roof.gguf
+try 1 'roof.gguf: has keys of a seal, but not all of them' verify roof.gguf
+edit config.json 's/1048576/4096/'
+try 3 'a context of 8192 tokens; the reference has 4096' perplexity a.gguf -f "$TEXT" -c 8192 --reference m
 done_testing
