@@ -96,7 +96,7 @@ $(TESTS) $(TOOLS): %: %.o $(BUILD)/internal.a
 
 tools: $(TOOLS)             ## generators of samples and fixtures
 
-check: lint all $(TESTS) $(TOOLS) $(REPLAYS)   ## unit and command-line tests
+check: lint all $(TESTS) $(TOOLS) $(REPLAYS) $(BUILD)/tests/fault.so   ## unit and command-line tests
 	@BIN=$(BIN) BUILD=$(BUILD) tests/run.sh $(TESTS)
 
 $(BUILD)/tests/fault.so: tests/fault.c tests/fault_cut.h
@@ -123,7 +123,7 @@ MEMORY_TESTS := $(patsubst %,$(BUILD)/tests/test_%,base dtype imatrix json vocab
 memory-run: $(MEMORY_TESTS)
 	@tests/memory.sh $^
 
-messages: $(BIN) $(TOOLS) $(TESTS) $(REPLAYS)   ## which messages of errors no test brings about (minutes; a report)
+messages: $(BIN) $(TOOLS) $(TESTS) $(REPLAYS) $(BUILD)/tests/fault.so   ## every message of an error is brought about by a test (minutes)
 	@BIN=$(BIN) BUILD=$(BUILD) tests/messages.sh $(TESTS)
 
 lint:                       ## include layering, banned calls

@@ -330,13 +330,13 @@ static enum status open_outputs(struct convert_result *r, const struct convert_o
 		return err_set(e, ERR_USAGE, "%s: it is being made in parts; go on with --part and --finish, give another name, or "
 			       "--force to start anew", r->base);
 	TRY(lock_set(r, w, e));
-	if (!o->resume && !o->force && split_leftovers(r->base, false))
-		return err_set(e, ERR_USAGE, "%s: partial files of an earlier run that split it lie there; --resume goes on with "
-			       "them if the options are the same, --force starts anew", r->base);
 	TRY(aux_open(&w->aux, &r->plan, e));
 	TRY(journal_new(&w->journal, r->base, &r->plan, w->aux, o->journal_every, e));
-	if (o->force && !o->resume)
-		split_leftovers(r->base, true);
+	if (!o->force && !(o->resume && journal_exists(w->journal)) && leftover_strays(r, false))
+		TRY(err_set(e, ERR_USAGE, "%s: partial files of an earlier run that divided it otherwise lie there; go on with its "
+			    "options and --resume, or --force starts anew", r->base));
+	if (o->force)
+		leftover_strays(r, true);
 	earlier = o->resume && journal_exists(w->journal);
 	if (earlier && o->measure) {
 		log_add(notes, "%s: a report needs every value: starts anew", r->base);

@@ -172,8 +172,6 @@ enum status plan_split(struct plan *p, uint64_t most, const struct vocab *v, con
 		       struct err *e) MUST_USE;
 /* The name of one of them: OUT, or OUT-00001-of-00003.gguf. Owned by the caller. */
 char *split_path(const char *out, const struct plan_output *file, struct err *e) MUST_USE;
-/* How many partial files of such a set, of any number, lie beside out; discard removes them. */
-size_t split_leftovers(const char *out, bool discard);
 /* Elements of the run that chunk `chunk` of a tensor needs, and where its first byte lies in what
  * transfer writes for them. */
 /* own: the first element that no unit before it holds. */

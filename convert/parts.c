@@ -12,7 +12,6 @@
  */
 #include "convert/parts.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -173,38 +172,9 @@ out:
 
 /* ---- joining -----------------------------------------------------------------------------*/
 
-/* "BASE.part-K-of-N" and one of the endings that parts use. */
-static bool is_part_file(const char *name, const char *base)
-{
-	static const char *const endings[] = { ".journal", ".journal.new", ".lock" };
-	size_t n = strlen(base);
-	const char *p = name + n + 6;
-
-	if (strncmp(name, base, n) != 0 || strncmp(name + n, ".part-", 6) != 0)
-		return false;
-	p += strspn(p, "0123456789");
-	if (strncmp(p, "-of-", 4) != 0)
-		return false;
-	p += 4;
-	p += strspn(p, "0123456789");
-	for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
-		if (strcmp(p, endings[i]) == 0)
-			return true;
-	return false;
-}
-
 void parts_clear(const char *out)
 {
-	const char *slash = strrchr(out, '/'), *base = slash ? slash + 1 : out;
-	char *dir = strndup(out, slash ? (size_t)(slash - out) + 1 : 0);
-	DIR *d = dir ? opendir(*dir ? dir : ".") : NULL;
-
-	for (struct dirent *x; d && (x = readdir(d));)
-		if (is_part_file(x->d_name, base))
-			unlinkat(dirfd(d), x->d_name, 0);
-	if (d)
-		closedir(d);
-	free(dir);
+	leftover_parts(out);
 	discard(out, ".parts.new");	/* of one that was killed between its two names */
 	discard(out, ".parts");
 }
@@ -232,12 +202,12 @@ static enum status begin(const struct convert_options *o, const struct convert_r
 	if (!o->force && known)
 		return n != o->n_parts ? another_division(out, n, o->n_parts, e)
 				       : err_set(e, ERR_USAGE, "%s: all parts are done; give --finish", out);
-	if (!o->force && leftover)
+	if (!o->force && (leftover || leftover_strays(r, false)))
 		return err_set(e, ERR_USAGE, "%s.partial: an earlier run without --part left it; go on with it by --resume, or "
 			       "start anew with --force", out);
 	if (o->force) {
 		parts_clear(out);
-		split_leftovers(out, true);
+		leftover_strays(r, true);
 		discard(out, ".journal");
 		for (size_t i = 0; i < r->plan.n_outputs; i++)
 			discard(r->paths[i], ".partial");

@@ -39,4 +39,10 @@ enum status parts_merge(struct journal *j, struct convert_result *r, const struc
 /* Removes all that parts keep beside the output, OUT.parts at last. */
 void parts_clear(const char *out);
 
+/* leftover.c: the journals and locks of parts, of any number, go. */
+void leftover_parts(const char *out);
+/* How many partial files lie beside the outputs that another division of them has made and this run would not replace
+ * or go on with, and at which no one works; discard removes them. */
+size_t leftover_strays(const struct convert_result *r, bool discard);
+
 #endif

@@ -8,12 +8,9 @@
  */
 #include "convert/plan.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* How one output is cut. */
 struct cut {
@@ -177,40 +174,4 @@ char *split_path(const char *out, const struct plan_output *file, struct err *e)
 	if (name.stem > 5 && strcmp(out + name.stem - 5, ".gguf") == 0)
 		name.stem -= 5;
 	return gguf_set_path(out, &name, file->file, e);
-}
-
-/* "STEM-00001-of-00003.gguf.partial", of whatever numbers; stem bytes of base are the same. */
-static bool is_leftover(const char *name, const char *base, size_t stem)
-{
-	static const char suffix[] = ".partial";
-	char path[256];
-	struct gguf_set_name set;
-	size_t n = strlen(name), tail = sizeof suffix - 1;
-
-	if (n <= tail || n - tail >= sizeof path || strcmp(name + n - tail, suffix) != 0)
-		return false;
-	snprintf(path, sizeof path, "%.*s", (int)(n - tail), name);
-	return gguf_set_name(path, &set) && set.stem == stem && memcmp(name, base, stem) == 0;
-}
-
-size_t split_leftovers(const char *out, bool discard)
-{
-	const char *slash = strrchr(out, '/'), *base = slash ? slash + 1 : out;
-	size_t stem = strlen(base), n = 0;
-	char *dir = strndup(out, slash ? (size_t)(slash - out) + 1 : 0);
-	DIR *d = dir ? opendir(*dir ? dir : ".") : NULL;
-
-	if (stem > 5 && strcmp(base + stem - 5, ".gguf") == 0)
-		stem -= 5;
-	for (struct dirent *x; d && (x = readdir(d));) {
-		if (!is_leftover(x->d_name, base, stem))
-			continue;
-		n++;
-		if (discard)
-			unlinkat(dirfd(d), x->d_name, 0);
-	}
-	if (d)
-		closedir(d);
-	free(dir);
-	return n;
 }

@@ -40,6 +40,7 @@ static void test_tar(void)
 	static const char zero[] = "00000000000";
 
 	ENTRY("a", NULL, '0', ""), whole_tar("AR-08 setuid", 0, NULL);
+	ENTRY("", NULL, '0', ""), whole_tar("no name", 3, "has no name that can be read");
 	ENTRY("../a", NULL, '0', ""), whole_tar("AR-01", 3, "leads out");
 	ENTRY("/a", NULL, '0', ""), whole_tar("AR-02", 3, "leads out");
 	ENTRY("a/../../b", NULL, '0', ""), whole_tar("AR-03", 3, "leads out");

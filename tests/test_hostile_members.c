@@ -145,6 +145,7 @@ static void same(const char *id, const char *word, struct side s, uint32_t mode)
 
 static void test_zip(void)
 {
+	static char long_name[4097];
 	const struct side a = PLAIN("config.json");
 	struct side other = a;
 
@@ -156,6 +157,8 @@ static void test_zip(void)
 	same("AR-12 escape", "control bytes", PLAIN("\033[2J"), FILE_MODE);
 	same("AR-05", "no file of the archive", a, LINK_MODE);
 	same("AR-07", "special file", a, 0010644);
+	memset(long_name, 'a', sizeof long_name);
+	same("a long name", "a name of 4097 bytes; 4096 is the limit", plain(long_name, sizeof long_name), FILE_MODE);
 	zip("AR-18 name", "calls itself otherwise", a, PLAIN("Config.json"), FILE_MODE);
 	zip("AR-18 longer name", "calls itself otherwise", a, PLAIN("config.jsons"), FILE_MODE);
 	other.crc = 1;
@@ -184,6 +187,21 @@ static void test_zip(void)
 	zip("two methods", "packed otherwise", other, a, FILE_MODE);
 	other.size = 1 << 20;
 	same("AR-13 a bomb", "past the limit", (struct side){ other.name, other.name_n, 1, 800, 2 << 20, 0, 8 }, FILE_MODE);
+}
+
+/* Enough beside it that the archive as a whole is not too small for it. */
+static void test_bomb(void)
+{
+	const struct side filler = { "b", 1, 0, 20 * sizeof text, 20 * sizeof text, 0, 0 };
+	const struct side bomb = { "config.json", 11, 0, sizeof text, 2 << 20, 0, 8 };
+	size_t from, second;
+
+	local(&filler);
+	for (int i = 1; i < 20; i++)
+		add(text, sizeof text);
+	second = b.n;
+	local(&bomb), from = b.n, central(&filler, FILE_MODE, 0), central(&bomb, FILE_MODE, (uint32_t)second), closing(2, from);
+	given("AR-13 one member", "unpacks to more than 200 times its 800 bytes");
 }
 
 static void test_odd_links(void)
@@ -270,6 +288,7 @@ int main(void)
 	RUN(test_sizes);
 	RUN(test_ends);
 	RUN(test_zip);
+	RUN(test_bomb);
 	RUN(test_odd_links);
 	RUN(test_crc);
 	RUN(test_deflated);

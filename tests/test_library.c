@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "library/ingot.h"
@@ -196,7 +197,49 @@ static void refusals(void)
 	CHECK(ingot_convert(NULL, SAMPLE, at("no.gguf"), &o, NULL, &e) == INGOT_USAGE);
 	o.target_size = 0;
 	CHECK(ingot_convert(NULL, TEXT, at("no.gguf"), &o, NULL, &e) == INGOT_FORMAT);
+	o.part = o.n_parts = 1;
+	o.flags = INGOT_FINISH;
+	CHECK(ingot_convert(NULL, SAMPLE, at("no.gguf"), &o, NULL, &e) == INGOT_USAGE && strstr(e.message, "are two runs"));
 	CHECK(!exists(at("no.gguf")) && !exists(at("no.gguf.partial")));
+}
+
+static void other_refusals(void)
+{
+	struct ingot_verify_options v = { .size = sizeof v, .flags = 1u << 20 };
+	struct ingot_perplexity_options o = { .size = sizeof o, .n_ctx = 32, .max_chunks = 1, .flags = 1u << 20 };
+	struct ingot_convert_options c = { .size = sizeof c, .flags = INGOT_FINISH };
+	struct ingot_perplexity_result unset = { 0 };
+	struct ingot_run run = { .size = sizeof run, .threads = 100000 };
+	struct ingot_error e;
+
+	CHECK(ingot_verify(NULL, at("a.gguf"), &v, NULL, &e) == INGOT_USAGE && strstr(e.message, "flags of a check: 0x100000"));
+	CHECK(ingot_perplexity(&unset, at("a.gguf"), TEXT, &o, NULL, &e) == INGOT_USAGE && strstr(e.message, "flags of a perplexity"));
+	o.flags = 0;
+	CHECK(ingot_perplexity(&unset, at("a.gguf"), TEXT, &o, NULL, &e) == INGOT_USAGE && strstr(e.message, "the result's size is not set"));
+	CHECK(ingot_verify(NULL, at("a.gguf"), NULL, &run, &e) == INGOT_USAGE && strstr(e.message, "100000 threads: "));
+	CHECK(ingot_convert(NULL, at("a.gguf"), at("no.gguf"), &c, NULL, &e) == INGOT_USAGE && strstr(e.message, "only a checkpoint has parts"));
+}
+
+/* A stop reaches an archive that is being unpacked. */
+static void stopped_in_an_archive(void)
+{
+	char *const args[] = { (char[]){ "tar" }, (char[]){ "-czf" }, (char *)(uintptr_t)at("s.tar.gz"), (char[]){ SAMPLE }, NULL };
+	struct ingot_stop stop = { 0 };
+	struct ingot_run run = { .size = sizeof run, .threads = 1, .stop = &stop };
+	struct ingot_model *m;
+	struct ingot_error e;
+	int status = -1;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		execvp("tar", args);
+		_exit(127);
+	}
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid && status == 0);
+	CHECK(ingot_model_open(&m, at("s.tar.gz"), &run, &e) == INGOT_OK);
+	ingot_model_close(m);
+	ingot_stop(&stop, -1);
+	CHECKF(ingot_model_open(&m, at("s.tar.gz"), &run, &e) == INGOT_STOPPED && !m, "%s", e.message);
 }
 
 static int to_gguf(const char *out, unsigned more_flags, const struct ingot_run *run, struct ingot_plan **made,
@@ -397,6 +440,8 @@ int main(void)
 	RUN(stop_and_go_on);
 	RUN(verdicts);
 	RUN(predictions);
+	RUN(other_refusals);
+	RUN(stopped_in_an_archive);
 	RUN(silent);
 	RUN(two_at_a_time);
 	RUN(another_locale);

@@ -402,7 +402,7 @@ static void gguf_round_trip(void)
 enum { N_TOK = 4 };
 struct keys {
 	const char *model, *pre;
-	bool no_tokens, tokens_u32, types_u8, merges_u32, scores_u8, bad_bool, template_u32;
+	bool no_tokens, tokens_u32, types_u8, merges_u32, scores_u8, bad_bool, template_u32, long_key;
 	int n_types;				/* 0: N_TOK */
 	int32_t type2;				/* of token 2; 0: normal */
 	struct str token2, merge;		/* p NULL: the good one */
@@ -453,6 +453,9 @@ static enum status read_keys(struct keys k, struct err *e)
 	else
 		gguf_put_u32(&w, "tokenizer.ggml.bos_token_id", (uint32_t)k.bos);
 	gguf_put_u32(&w, "tokenizer.ggml.fim_pre_token_id", (uint32_t)k.fim);
+	if (k.long_key)
+		gguf_put_u32(&w, "tokenizer.ggml.a_name_that_is_much_longer_than_any_that_a_tokenizer_has_for_one_of_its_tokens_that_mean_"
+			     "something_of_their_own_token_id", 1);
 	if (k.bad_bool)
 		gguf_put_u32(&w, "tokenizer.ggml.add_bos_token", 1);
 	if (k.template_u32)
@@ -468,6 +471,7 @@ static void gguf_refusals(void)
 	static const struct { struct keys k; enum status st; const char *word; } cases[] = {
 		{ { 0 }, OK, "" },
 		{ { .model = "llama" }, ERR_UNSUPPORTED, "'llama'" },
+		{ { .long_key = true }, ERR_UNSUPPORTED, "a tokenizer key of 135 bytes" },
 		{ { .pre = "qwen2" }, ERR_UNSUPPORTED, "'qwen2'" },
 		{ { .no_tokens = true }, ERR_FORMAT, "tokens: the key is missing" },
 		{ { .tokens_u32 = true }, ERR_FORMAT, "not an array of strings" },

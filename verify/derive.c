@@ -240,8 +240,10 @@ static enum status derive_rows(struct derive *d, const struct task *k, const str
 			else
 				f = transfer_as(&run, k->t->dtype, how, to, b->scratch);
 			if (f.kind != FAULT_NONE)
-				return err_set(e, ERR_FORMAT, "source tensor %s: %s at row %llu", m[p].weight->name,
-					       fault_text(f.kind), (unsigned long long)(f.element / cols));
+				return err_set(e, ERR_FORMAT, "%s: %s at row %llu, column %llu (tensor %s); download the file "
+					       "again", d->ckpt.files[m[p].weight->shard].file.path, fault_text(f.kind),
+					       (unsigned long long)(f.element / cols), (unsigned long long)(f.element % cols),
+					       m[p].weight->name);
 		}
 	return OK;
 }

@@ -12,7 +12,7 @@ says 'not asked, not claimed' 'not looked at: .*values$'
 
 at() { sed -n "s/.*\"name\":\"$1\".*\"offset\":\([0-9]*\).*/\1/p" tensors; }
 key() { echo $(($(grep -abo "$1" good.gguf | head -n 1 | cut -d: -f1) + ${#1} + 4)); }	# a key's value
-info() { echo $(($(grep -abo "$1" good.gguf | tail -n 1 | cut -d: -f1) + ${#1})); }	# what follows a tensor's name
+info() { echo $(($(grep -abo "$1" ${2:-good.gguf} | tail -n 1 | cut -d: -f1) + ${#1})); }	# what follows a tensor's name
 # deep_bad WHAT PATTERN OFFSET HEX...: intact, and yet bad
 deep_bad() {
 	case_=$1 pattern=$2; shift 2
@@ -34,6 +34,17 @@ deep_bad 'a table turned round' 'tensor blk.0.ffn_gate_tid2eid.weight: its shape
 	$(($(info blk.0.ffn_gate_tid2eid.weight) + 4)) 00040000000000000200000000000000
 deep_bad 'a table of floats' 'tensor blk.0.ffn_gate_tid2eid.weight: a table of expert ids of type F32' \
 	$(($(info blk.0.ffn_gate_tid2eid.weight) + 20)) 00000000
+
+cp good.gguf b.gguf; check 'rows and columns exchanged' "$RESEAL" b.gguf $(($(info blk.1.attn_q_b.weight) + 4)) 00020000000000008000000000000000
+exits 'rows and columns exchanged' 1 "$INGOT" verify b.gguf --source "$SAMPLE"
+says 'rows and columns exchanged' 'tensor blk.1.attn_q_b.weight is missing or has another shape than the source'
+"$INGOT" convert "$SAMPLE" -o q5.gguf --no-mtp --tensor-type attn_q_a=Q5_K -q >/dev/null 2>&1
+check 'a type that is read only' "$RESEAL" q5.gguf $(($(info blk.1.attn_q_a.weight q5.gguf) + 20)) 06000000	# of the same bytes
+exits 'a type that is read only' 3 "$INGOT" verify q5.gguf --source "$SAMPLE"
+says 'a type that is read only' 'tensor blk.1.attn_q_a.weight: Q5_0 is not made here, so it cannot be derived'
+cp good.gguf b.gguf; pad=$(($(at blk.0.hc_attn_scale.weight) + 12)); check 'a byte between tensors' "$RESEAL" b.gguf $pad 01
+exits 'a byte between tensors' 1 "$INGOT" quantize b.gguf -o n.gguf --recipe lossless
+says 'a byte between tensors' 'b.gguf: byte [0-9]+ lies between tensors and is not zero'
 
 # numbers and scales
 q=$(at blk.1.attn_q_b.weight)

@@ -50,6 +50,14 @@ bad_value 'infinite BF16' tiny 'row 0, column 2, .*: -infinite; the choice of ex
 bad_value 'NaN of F32' tiny 'row 0, column 0, .*: NaN; the choice' layers.2.ffn.gate.bias 0 0000c0ff
 bad_value 'infinite F32' tiny 'row 0, column 1, .*: infinite; it spreads' layers.2.hc_attn_scale 4 0000807f
 bad_value 'NaN of E4M3' tiny 'row 0, column 130, .*: NaN; it spreads' layers.1.attn.wq_a.weight 130 7f
+exits 'a dry run looks at values' 3 "$INGOT" convert b -o n.gguf --recipe q8 --tensor-type attn_q_a=Q8_0 --dry-run --allow-unverified
+says 'a dry run looks at values' 'safetensors: a NaN at row 0, column 130 .tensor layers.1.attn.wq_a.weight.; download the file again, or leave'
+check 'the model of before' "$INGOT" convert "$SAMPLE" -o before.gguf --no-mtp -q
+exits 'nor can it be derived' 3 "$INGOT" verify before.gguf --source b
+says 'nor can it be derived' 'safetensors: a NaN at row 0, column 130 .tensor layers.1.attn.wq_a.weight.; download the file again'
+fresh tiny; poke norm.weight 0 "$(printf '7f7f%.0s' $(seq 256))"
+exits 'logits beyond numbers' 3 "$INGOT" perplexity b -f "$TEXT" -c 32 --chunks 1
+says 'logits beyond numbers' 'b: the forward pass left the range of float32 .token [0-9]+ of the text'
 bad_value 'minus NaN of E4M3' tiny 'row 2, column 255, .*: NaN' layers.3.attn.wq_a.weight 767 ff
 bad_value 'NaN scale of FP8' tiny 'row 0, column 1, .*: NaN as a scale; it spreads' layers.1.attn.wq_a.scale 1 ff
 bad_value 'NaN scale of FP4' tiny 'row 95, column 7, .*: NaN as a scale; every token that reaches' layers.2.ffn.experts.5.w3.scale 767 ff

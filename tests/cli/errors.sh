@@ -264,6 +264,10 @@ tokenizer.json~0,/"Split"/s//"ByteLevel"/~pre_tokenizer step 1 is 'ByteLevel', n
 END
 edit config.json "/compress_ratios/s/\\[/[$(awk 'BEGIN { for (i = 0; i < 520; i++) printf "0," }')/"
 try 3 'compress_ratios has more than 512 entries' convert m -o o.gguf --allow-unverified --dry-run
+edit config.json '/bos_token_id/d'; sed -i '/bos_token/d' m/generation_config.json m/tokenizer_config.json
+try 3 'm: the vocabulary names no bos token; leave --bos out' run m -p x --raw --bos
+"$SRC/$BUILD/tests/tool_foreign" iq2.gguf IQ2_XXS
+try 3 'tensor blk.0.attn_q.weight: IQ2_XXS cannot be read by this version, only copied' quantize iq2.gguf -o o.gguf --tensor-type .=Q4_0 --allow-requantize
 edit tokenizer.json '/"merges"/{n;s/"[^ ]* /"zz /}'
 try 3 'merge 0' perplexity m -f "$TEXT"
 

@@ -17,14 +17,14 @@ cp "$SRC/tests/golden/sign/p256.pem" key.pem; cp "$SRC/tests/golden/sign/p256.pu
 
 # what a run made, and what it found: without times and rates, progress, and notes
 made() {
-	for f in o.gguf o-0*.gguf mtp-o*.gguf o.sig o.html o.json; do
+	for f in o.gguf o-0*.gguf mtp-o*.gguf o.sig o.tsv o.json; do
 		[ -e "$f" ] || continue
 		echo "$f"
 		case $f$random in *.json | *.sig | *1) ;; *) cksum <"$f" ;; esac
 	done
 }
 found() { sed -E 's/[0-9.]+ (ms|s|min|[KMG]i?B\/s|tok[a-z]*\/s)\b/T/g; s/[0-9.]+ (of|to) [0-9.]+ [KMG]i?B/B/g' out; }
-clean() { rm -rf o.gguf* o-0* mtp-o* o.sig o.html o.json; }
+clean() { rm -rf o.gguf* o-0* mtp-o* o.sig o.tsv o.json; }
 # one CALL:K:WHAT COMMAND...
 one() {
 	fault=$1; shift
@@ -57,7 +57,8 @@ under() {
 		thread) error=11 ;;
 		fallocate | *write) error=28 ;;
 		lock) error=37 ;;
-		mmap | close) continue ;;	# the loader's and the allocator's; nothing is lost by the close of what was read
+		mmap) error=12 ;;
+		close) continue ;;	# nothing is lost by the close of what was read; tests/crash.sh has those of outputs
 		*) error=5 ;;
 		esac
 		i=0
@@ -73,8 +74,11 @@ before= outputs=1 random=
 under convert src -o o.gguf -q -t 2
 under convert src -o o.gguf -q --split-max-size 250K -t 2
 under convert src.tar.gz -o o.gguf -q -t 2 --allow-unverified
+under convert src -o o.gguf -q --recipe q8 --report o.tsv -t 2
 under quantize ref.gguf -o o.gguf -q --recipe q8 -t 2
 under calibrate ref.gguf --token-ids ids -c 8 -o o.gguf -q -t 2
+before=': >o.gguf.partial; : >o-00001-of-00002.gguf.partial'
+under convert src -o o.gguf -q --force
 before='"$INGOT" convert src -o o.gguf --part 2/2 -q >/dev/null 2>&1'
 under convert src -o o.gguf --part 1/2 -q
 before='for k in 1 2; do "$INGOT" convert src -o o.gguf --part $k/2 -q >/dev/null 2>&1; done'
@@ -87,6 +91,7 @@ under verify q.gguf --key key.pub -t 2
 under verify ref.gguf --deep -t 2
 under verify ref.gguf --source src -t 2
 under inspect src
+under inspect src.tar.gz
 under inspect q.gguf --json o.json
 under compare ref.gguf q.gguf -t 2
 under perplexity ref.gguf --token-ids ids -c 8 --reference q.gguf -t 2 --no-progress --max-memory 16M

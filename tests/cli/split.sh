@@ -129,7 +129,22 @@ kill -9 $pid 2>/dev/null
 wait $pid 2>/dev/null
 if [ -e r.gguf.journal ]; then
 	exits 'leftovers are seen' 2 $C -o r.gguf --split-max-size 2M
-	says 'leftovers are seen' 'partial files of an earlier run'
+	says 'leftovers are seen' 'an earlier run left it'
+	rm r.gguf.journal; : >mtp-r-00001-of-00077.gguf.partial; : >r.gguf.partial; : >r-x-00001-of-00002.gguf.partial
+	exits 'another division' 2 $C -o r.gguf --no-mtp
+	says 'another division' 'an earlier run that divided it otherwise'
+	exits 'another division, no journal' 2 $C -o r.gguf --resume
+	says 'another division, no journal' 'an earlier run that divided it otherwise'
+	exits 'another division, by force' 0 $C -o r.gguf --split-max-size 3M --force -q
+	check 'nothing is left of another division' test "$(ls -d r*.partial mtp-r*.partial)" = r-x-00001-of-00002.gguf.partial
+	rm -f r-* mtp-r*
+	$C -o r.gguf --split-max-size 2M -q -t 1 --journal-every 64K >/dev/null 2>&1 &
+	pid=$!
+	for i in $(seq 200); do [ -e r.gguf.journal ] && break; sleep 0.01; done
+	kill -9 $pid 2>/dev/null
+	wait $pid 2>/dev/null
+fi
+if [ -e r.gguf.journal ]; then
 	exits 'resume with another size' 2 $C -o r.gguf --split-max-size 3M --resume
 	says 'resume with another size' 'an earlier run had other options'
 fi
