@@ -191,6 +191,12 @@ int openat(int dir, const char *path, int flags, ...)
 	return fails(OPEN) ? -1 : real(dir, path, flags, mode);
 }
 
+int memfd_create(const char *name, unsigned flags)
+{
+	REAL(memfd_create);
+	return fails(OPEN) ? -1 : real(name, flags);
+}
+
 ssize_t read(int fd, void *p, size_t n)
 {
 	REAL(read);
