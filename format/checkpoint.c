@@ -212,7 +212,7 @@ static enum status compare_index(const struct checkpoint *c, const struct index 
 
 	while (i < x->n || k < c->n_tensors) {
 		const struct st_tensor *t = k < c->n_tensors ? c->by_name[k] : NULL;
-		int order = i == x->n ? 1 : !t ? -1 : strcmp(x->entries[i].tensor, t->name);
+		int order = !t ? -1 : i == x->n ? 1 : strcmp(x->entries[i].tensor, t->name);
 
 		if (order < 0 && n_bad++ < MAX_LISTED)
 			log_add(notes, "%s/%s: sends tensor %s to %s, which does not hold it", c->dir.path,

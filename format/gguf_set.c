@@ -286,12 +286,11 @@ static enum status incomplete(const struct gguf_set *s, const char *path, struct
 
 enum status gguf_set_open(struct gguf_set *s, const char *path, struct log *notes, struct err *e)
 {
-	enum status st = gguf_set_find(s, path, notes, e);
+	enum status st;
 
-	if (st == OK && s->n_missing)
-		st = incomplete(s, path, e);
-	else if (st == OK)
-		st = gguf_set_check_seals(s, e);
+	if (gguf_set_find(s, path, notes, e) != OK)
+		return e->status;
+	st = s->n_missing ? incomplete(s, path, e) : gguf_set_check_seals(s, e);
 	if (st != OK)
 		gguf_set_close(s);
 	return st;

@@ -206,8 +206,10 @@ static enum status follow(struct members *m, struct member *x, char *buf, struct
 static enum status follow_links(struct members *m, struct err *e)
 {
 	char *buf = mem_new(2 * MAX_MEMBER_NAME + 2, 1, "a name", e);
-	enum status st = buf ? OK : e->status;
+	enum status st = OK;
 
+	if (!buf)
+		return e->status;
 	for (size_t i = 0; i < m->n && st == OK; i++)
 		if (m->v[i].link)
 			st = follow(m, &m->v[i], buf, e);

@@ -269,8 +269,9 @@ static enum status take_extra(struct tar *t, struct extra *x, char type, uint64_
 
 	if (size > MAX_EXTRA)
 		return malformed(t, at, "a name or pax header of more than 65536 bytes", e);
-	p = mem_new(n + 1, 1, "a tar's header", e);
-	st = p ? take(t, (uint8_t *)p, n, &got, e) : e->status;
+	if (!(p = mem_new(n + 1, 1, "a tar's header", e)))
+		return e->status;
+	st = take(t, (uint8_t *)p, n, &got, e);
 	if (st == OK && got < n)
 		st = cut_short(t, e);
 	if (st == OK && (type == 'x' || type == 'g'))

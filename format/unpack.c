@@ -240,9 +240,10 @@ enum status unpack_tar(struct members *m, int kind, const struct source_options 
 	struct filter s = { 0 };
 	bool more = true;
 	size_t n;
-	enum status st = t ? OK : e->status;
+	enum status st = OK;
 
-	TRY(st);
+	if (!t)
+		return e->status;
 	t->f = &m->file;
 	if (kind != TAR) {
 		TRY(filter_open(&s, &m->file, (enum kind)kind, e));

@@ -180,9 +180,10 @@ static enum status check_tensors(struct deep_report *r, const struct gguf *g, co
 	bool trunk = gguf_find_tensor(g, "blk.0.attn_norm.weight") != NULL;
 	uint8_t *known = mem_new(g->n_tensors, 1, "the list of tensors", e);
 	char probe[64];
-	enum status st = known ? OK : e->status;
+	enum status st = OK;
 
-	TRY(st);
+	if (!known)
+		return e->status;
 	snprintf(probe, sizeof probe, "blk.%u.nextn.eh_proj.weight", a->n_layer);
 	if (trunk)
 		TRY(check_part(r, g, a, PART_TRUNK, known, e));

@@ -403,7 +403,7 @@ static enum status verdict(const struct derived_report *r, const char *path, con
 enum status verify_derived(struct derived_report *r, const struct gguf *g, const struct file *f,
 			   const struct derive_options *o, struct log *notes, struct err *e)
 {
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, n;
 	struct derive d = { .r = r, .g = g, .f = f, .o = o->run, .sample = o->sample, .ckpt = CHECKPOINT_NONE };
 	struct log problems = { 0 };
 	enum status st;
@@ -416,17 +416,18 @@ enum status verify_derived(struct derived_report *r, const struct gguf *g, const
 	TRY(read_encoding(&d, o->imatrix, e));
 	TRY(list_tasks(&d, e));
 	TRY(check_files(&d, e));
-	if (d.sample >= d.n_tasks)
+	n = d.n_tasks ? d.n_tasks : 1;
+	if (d.sample >= n)
 		d.sample = 0;	/* all of them, then; the shards' digests stay out */
 	d.done = 0;
 	if (d.sample && getrandom(&d.start, sizeof d.start, 0) != sizeof d.start)
 		d.start = 0;
-	d.start %= d.n_tasks ? d.n_tasks : 1;
+	d.start %= n;
 	r->n_all = d.n_tasks;
 	for (size_t i = 0; i < g->n_tensors; i++)
 		bytes += g->tensors[i].bytes;
 	TRY(verify_parallel(d.sample ? d.sample : d.n_tasks, check_matrix, &d, &d.o, &d.done,
-			    d.sample ? bytes / d.n_tasks * d.sample : bytes, e));
+			    d.sample ? bytes / n * d.sample : bytes, e));
 	st = verdict(r, f->path, o->source, e);
 out:
 	if (st != OK && problems.text && st != ERR_MISMATCH)
