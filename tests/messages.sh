@@ -8,7 +8,7 @@ set -eu
 log=$(mktemp) list=$(mktemp)
 trap 'rm -f "$log" "$list"' EXIT
 ${CC:-gcc} -shared -fPIC -O1 -D_GNU_SOURCE tests/spy.c -o "$BUILD"/tests/spy.so -ldl
-FAULTS=100 SPY_LOG=$log LD_PRELOAD=$(pwd)/$BUILD/tests/spy.so tests/run.sh "$@" >"$BUILD"/tests/spy.out 2>&1 || true
+FAULTS=40 SPY_LOG=$log LD_PRELOAD=$(pwd)/$BUILD/tests/spy.so tests/run.sh "$@" >"$BUILD"/tests/spy.out 2>&1 || true
 tests/messages_list.sh >"$list"
 n=$(wc -l <"$list")
 awk -f tests/messages_parts.awk -f tests/messages_seen.awk "$log" "$list" | sort >"$BUILD"/tests/unseen
