@@ -7,6 +7,10 @@
 #include "tests/test.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static void shows(const char *in, size_t n, const char *want)
 {
@@ -141,6 +145,38 @@ static void test_paths(void)
 	joins("", "b", "b");
 }
 
+/* Whatever of a file is no longer as when it was opened: its length, its time; or the name is another file's, which is not. */
+static void test_unchanged(void)
+{
+	char path[] = "/tmp/ingot-base-XXXXXX", other[sizeof path + 2];
+	const struct timespec times[2] = { { 1, 0 }, { 1, 1 } };
+	int fd = mkstemp(path);
+	struct file f, again;
+	struct err e;
+
+	CHECK(fd >= 0 && write(fd, "text", 4) == 4);
+	CHECK(file_open(&f, AT_FDCWD, path, false, path, &e) == OK && file_unchanged(&f, &e) == OK);
+	CHECK(file_open(&again, AT_FDCWD, path, false, path, &e) == OK && file_id_same(&f.id, &again.id));
+	CHECK(futimens(fd, times) == 0);
+	CHECK(file_unchanged(&f, &e) == ERR_IO && strstr(e.msg, "changed while it was being read"));
+	file_close(&f);
+	file_close(&again);
+	CHECK(file_open(&f, AT_FDCWD, path, false, path, &e) == OK);
+	CHECK(write(fd, "s", 1) == 1 && futimens(fd, times) == 0);
+	CHECK(file_unchanged(&f, &e) == ERR_IO);
+	snprintf(other, sizeof other, "%s.2", path);
+	CHECK(rename(path, other) == 0);
+	close(fd);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	CHECK(fd >= 0 && write(fd, "texts", 5) == 5 && futimens(fd, times) == 0);
+	CHECK(file_open(&again, AT_FDCWD, path, false, path, &e) == OK && !file_id_same(&f.id, &again.id));
+	file_close(&f);
+	file_close(&again);
+	close(fd);
+	unlink(path);
+	unlink(other);
+}
+
 int main(void)
 {
 	RUN(test_escaped);
@@ -150,5 +186,6 @@ int main(void)
 	RUN(test_notes);
 	RUN(test_memory);
 	RUN(test_paths);
+	RUN(test_unchanged);
 	return test_done();
 }

@@ -6,6 +6,8 @@ K=$SRC/tests/golden/sign
 cp a.gguf plain.gguf
 slot=$(($(grep -abo ingot.seal.signature a.gguf | head -n 1 | cut -d: -f1) + 20 + 4 + 8))
 
+exits 'inspect of an unsigned file' 0 "$INGOT" inspect a.gguf
+says 'inspect of an unsigned file' '^seal: .* chunks, not signed, by ingot'
 exits 'an unsigned file' 5 "$INGOT" verify a.gguf --key "$K/p256.pub.pem"
 says 'an unsigned file' 'is not signed; `ingot sign'
 for k in ed25519 p256 p384; do
@@ -16,6 +18,9 @@ for k in ed25519 p256 p384; do
 	check "$k in JSON" grep -q '"signature":[[:space:]]*"AUTHENTIC"' v.json
 	cmp -l plain.gguf a.gguf | awk -v from=$slot '$1 <= from || $1 > from + 4096 { exit 1 }'
 	check "$k touches the slot only" test $? -eq 0
+	exits "inspect says so of $k" 0 "$INGOT" inspect a.gguf --json i.json
+	says "inspect says so of $k" '^seal: .* chunks, signed, by ingot'
+	check "inspect's JSON says so of $k" grep -q '"signed":[[:space:]]*true' i.json
 	exits "header alone with $k" 0 "$INGOT" verify a.gguf --key "$K/$k.pub.pem" --header
 	says "header alone with $k" '^HEADER AUTHENTIC: .*not looked at: the tensors'
 done
