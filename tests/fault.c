@@ -58,11 +58,19 @@ static void start_storm(void)
 	plan.storm = true;
 }
 
+static int count_fd = -1;	/* opened before the program confines itself */
+
 __attribute__((constructor)) static void start(void)
 {
-	const char *p = getenv("FAULT");
+	const char *p = getenv("FAULT_COUNT");
 	char call[16] = "", what[16] = "";
 
+	if (p)
+		count_fd = open(p, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	for (int i = 0; i < N_CALLS; i++)
+		counts[i] = 0;
+	all = 0;
+	p = getenv("FAULT");
 	plan.call = -1;
 	if (!p || sscanf(p, "%15[^:]:%ld:%15s", call, &plan.k, what) != 3)
 		return;
@@ -85,13 +93,14 @@ __attribute__((constructor)) static void start(void)
 
 __attribute__((destructor)) static void stop(void)
 {
-	const char *p = getenv("FAULT_COUNT");
-	int fd = p ? open(p, O_WRONLY | O_CREAT | O_TRUNC, 0666) : -1;
+	long seen[N_CALLS];
 
-	for (int i = 0; fd >= 0 && i < N_CALLS; i++)
-		dprintf(fd, "%s %ld\n", names[i], (long)counts[i]);
-	if (fd >= 0 && signals)
-		dprintf(fd, "signals %ld\n", (long)signals);
+	for (int i = 0; i < N_CALLS; i++)
+		seen[i] = counts[i];
+	for (int i = 0; count_fd >= 0 && i < N_CALLS; i++)
+		dprintf(count_fd, "%s %ld\n", names[i], seen[i]);
+	if (count_fd >= 0 && signals)
+		dprintf(count_fd, "signals %ld\n", (long)signals);
 }
 
 /* The function that this one stands before. */
@@ -189,6 +198,21 @@ int openat(int dir, const char *path, int flags, ...)
 	mode = flags & O_CREAT ? (mode_t)va_arg(ap, int) : 0;
 	va_end(ap);
 	return fails(OPEN) ? -1 : real(dir, path, flags, mode);
+}
+
+/* What fortified programs call instead. */
+int __openat_2(int dir, const char *path, int flags);
+int __openat_2(int dir, const char *path, int flags)
+{
+	return openat(dir, path, flags);
+}
+
+ssize_t __pread_chk(int fd, void *p, size_t n, off_t at, size_t room);
+ssize_t __pread_chk(int fd, void *p, size_t n, off_t at, size_t room)
+{
+	if (n > room)
+		abort();
+	return pread(fd, p, n, at);
 }
 
 int memfd_create(const char *name, unsigned flags)

@@ -148,6 +148,10 @@ if [ -e r.gguf.journal ]; then
 	exits 'resume with another size' 2 $C -o r.gguf --split-max-size 3M --resume
 	says 'resume with another size' 'an earlier run had other options'
 fi
+: >k-00001-of-00009.gguf.partial; : >mtp-k-00001-of-00009.gguf.partial
+exits 'beside one at work' 0 flock k-00001-of-00009.gguf.lock $C -o k.gguf --split-max-size 3M --no-mtp --force -q
+check 'beside one at work' test -e k-00001-of-00009.gguf.partial
+gone 'and nobody at that one' mtp-k-00001-of-00009.gguf.partial
 exits 'resume' 0 $C -o r.gguf --split-max-size 2M --resume -q
 for k in $(seq 2 $N); do same "resumed file $k" r-0000$k-of-0000$N.gguf s1-0000$k-of-0000$N.gguf; done
 for k in 1 2 3; do exits "part $k" 0 $C -o p.gguf --split-max-size 2M --part $k/3 -q; done
