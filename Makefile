@@ -65,7 +65,7 @@ $(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS
 $(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-.PHONY: all check valgrind analyze messages coverage coverage-run crash figures fuzz fuzzers fuzzers-fast fuzz-targets bench lint clean help tools install install-program install-library install-dev uninstall deb reproducible memory memory-run
+.PHONY: all valgrind check analyze messages coverage coverage-run crash filesystems lazyfs figures fuzz fuzzers fuzzers-fast fuzz-targets bench lint clean help tools install install-program install-library install-dev uninstall deb reproducible memory memory-run
 all: $(BIN) $(BUILD)/libingot.a $(BUILD)/libingot.so    ## build the program and the library
 
 $(BUILD)/%.o: %.c Makefile
@@ -105,6 +105,12 @@ $(BUILD)/tests/fault.so: tests/fault.c tests/fault_cut.h
 
 crash: $(BIN) $(TOOLS) $(BUILD)/tests/fault.so   ## runs that are killed or whose calls fail; SCALE=25 for long
 	@BIN=$(BIN) BUILD=$(BUILD) tests/crash.sh
+
+filesystems: $(BIN) $(TOOLS) $(BUILD)/tests/fault.so   ## the same on ext4, xfs and btrfs, made in memory (root)
+	@BIN=$(BIN) BUILD=$(BUILD) tests/filesystems.sh
+
+lazyfs: $(BIN) $(TOOLS)     ## power cuts under LazyFS (root): LAZYFS=the folder of its program; CUTS=500 for a release
+	@BIN=$(BIN) BUILD=$(BUILD) LAZYFS='$(LAZYFS)' tests/lazyfs.sh
 
 coverage:                   ## which lines of the parsers their tests run, in a build of its own
 	$(MAKE) MODE=coverage CFLAGS='-O0 -g --coverage -DHOSTILE_COSTS=0' coverage-run
