@@ -4,7 +4,7 @@
 # no file under the final name that is not the right one, and going on ends with the very bytes of a run that was left
 # alone, or is cut as well. Names last at once there; tests/crash.sh takes those back, too. The last line is
 # "N passed, N failed".
-# BIN, BUILD as for the other tests; LAZYFS: the folder of the built program (https://github.com/dsrhaslab/lazyfs; in its
+# BIN, BUILD as for the other tests; LAZYFS: the folder of the built program (dsrhaslab/lazyfs on GitHub; in its
 # version of June 2024 lfs_truncate() may return a `res` that nobody set: there ftruncate() fails now and then, and a
 # run with it); SEED; CUTS=20, 500 for a release: so many have to meet a run alive.
 set -u
