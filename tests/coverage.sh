@@ -7,9 +7,9 @@ least=${LEAST:-95} least_branches=${LEAST_BRANCHES:-85} failed=0
 export INGOT_SANDBOX=off	# a confined program could not write its counters
 find "$BUILD" -name '*.gcda' -delete
 for t in "$@"; do "$t" >/dev/null || failed=1; done
-for t in archives damage replay runtime_bad sign sources; do sh tests/cli/$t.sh >/dev/null || failed=1; done
+for t in archives damage errors faults replay runtime_bad sign sources split; do sh tests/cli/$t.sh >/dev/null || failed=1; done
 parsers='arch archive bundle checkpoint config dsse err filter gguf_read hub imatrix imatrix_read json json_keys members safetensors seal
-	statement tar unpack utf8 vocab vocab_gguf vocab_json vocab_pre zip zip_walk'
+	statement tar unpack utf8 vocab vocab_gguf vocab_json vocab_pre zip'
 for p in $parsers; do
 	gcov -b -n -o "$BUILD/format/$p.o" "format/$p.c" 2>/dev/null |
 		awk -v f="format/$p.c" -F"'" '$2 == f { want = 1; next } want && /^Lines executed/ { lines = $0 }

@@ -96,10 +96,16 @@ static enum status add_from_index(struct inventory *v, struct err *e)
 					last = shard;
 				}
 			}
-		if (json_close(&j, &wrong) == ERR_NOMEM)
-			st = err_set(e, ERR_NOMEM, "%s", wrong.msg);
-		else if (wrong.status != OK)
+		switch (json_close(&j, &wrong)) {
+		case OK:
+			break;
+		case ERR_NOMEM:
+			*e = wrong;
+			st = ERR_NOMEM;
+			break;
+		default:
 			log_add(v->notes, "%s", wrong.msg);
+		}
 		free(text);
 	}
 	source_file_close(&f);

@@ -6,7 +6,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 confined() { case $BUILD in *-address* | *-thread* | *-undefined*) false ;; *) ! "$INGOT" inspect m -v 2>&1 | grep -q 'without a full' ;; esac; }
 cp -a "$SAMPLE" m
 R=
-confined && R=--require-sandbox
+[ "${INGOT_SANDBOX:-on}" = on ] && confined && R=--require-sandbox
 "$INGOT" convert m -o ref.gguf -q >/dev/null 2>&1
 ppl() { "$INGOT" perplexity "$@" -f "$TEXT" -c 64 --chunks 1 -q $R 2>ppl.err | grep '^Final'; }
 figure=$(ppl m)
@@ -82,7 +82,8 @@ exits 'links without their blobs' 3 "$INGOT" inspect nowhere.tar
 says 'links without their blobs' 'is a link to .*which is no file of the archive; pack the blobs with it'
 
 # Stored members are read in place: no file is made, not even one without a name.
-if has strace && strace -o /dev/null true 2>/dev/null; then
+# (a build that counts what it runs writes files of its own)
+if has strace && strace -o /dev/null true 2>/dev/null && [ "${BUILD%-coverage*}" = "$BUILD" ]; then
 	for a in plain.tar stored.zip; do
 		[ -e $a ] || continue
 		strace -f -o trace -e trace=openat,open,creat,memfd_create,mknodat "$INGOT" verify $a --deep -q >/dev/null 2>&1
