@@ -65,7 +65,7 @@ $(BUILD)/runtime/kernels_avx2.o $(BUILD)/quantize/encode_avx2.o: override CFLAGS
 $(BUILD)/runtime/kernels_avx512.o $(BUILD)/quantize/encode_avx512.o: override CFLAGS += -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c
 endif
 
-.PHONY: all valgrind check analyze messages coverage coverage-run crash filesystems lazyfs figures fuzz fuzzers fuzzers-fast fuzz-targets bench lint clean help tools install install-program install-library install-dev uninstall deb reproducible memory memory-run
+.PHONY: all valgrind valgrind-run check analyze messages coverage coverage-run crash filesystems lazyfs figures fuzz fuzzers fuzzers-fast fuzz-targets bench lint clean help tools install install-program install-library install-dev uninstall deb reproducible memory memory-run
 all: $(BIN) $(BUILD)/libingot.a $(BUILD)/libingot.so    ## build the program and the library
 
 $(BUILD)/%.o: %.c Makefile
@@ -132,7 +132,9 @@ memory-run: $(MEMORY_TESTS)
 messages: $(BIN) $(TOOLS) $(TESTS) $(REPLAYS) $(BUILD)/tests/fault.so   ## every message of an error is brought about by a test (minutes)
 	@BIN=$(BIN) BUILD=$(BUILD) tests/messages.sh $(TESTS)
 
-valgrind: $(BIN) $(TOOLS)   ## every command once under valgrind (minutes)
+valgrind:                    ## every command once under valgrind, in a build that clears no variables (minutes)
+	$(MAKE) MODE=debug valgrind-run
+valgrind-run: $(BIN) $(TOOLS)
 	@BIN=$(BIN) BUILD=$(BUILD) tests/valgrind.sh
 
 lint:                       ## include layering, banned calls

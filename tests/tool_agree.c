@@ -28,7 +28,7 @@ static enum status verdict(const uint8_t *data, size_t n)
 int main(void)
 {
 	uint8_t length[4], *data = malloc(MOST);
-	size_t got, n;
+	size_t got = 1, n;
 
 	while (data && (got = fread(length, 1, sizeof length, stdin)) == sizeof length) {
 		n = (size_t)load_le(length, sizeof length);
@@ -37,7 +37,7 @@ int main(void)
 		putchar((int)verdict(data, n));
 	}
 	free(data);
-	if (!data || got != 0 || ferror(stdin) || fflush(stdout) != 0) {
+	if (got != 0 || ferror(stdin) || fflush(stdout) != 0) {
 		fprintf(stderr, "tool_agree: the stream ends inside a file, or a call failed\n");
 		return 1;
 	}
