@@ -1,6 +1,7 @@
 #!/bin/bash
 # Every command once under valgrind: no bad access, nothing uninitialized, no block lost. In a debug build: a release clears
-# automatic variables. Kernels are AVX2's, as valgrind knows no wider ones. BIN, BUILD as for the other tests. Ends with "N passed, N failed"; minutes. Called by make valgrind.
+# automatic variables. Kernels are AVX2's, as valgrind knows no wider ones. BIN, BUILD as for the other tests. Ends with
+# "N passed, N failed"; minutes. Called by make valgrind.
 set -u
 command -v valgrind >/dev/null || { echo 'valgrind is missing: NOT RUN'; echo '0 passed, 1 failed'; exit 1; }
 INGOT=$(pwd)/${BIN:?} BUILD=$(pwd)/${BUILD:?} K=$(pwd)/tests/golden/sign

@@ -3,7 +3,7 @@
 # counted in (build/corpus/NAME.runs), so that it may be stopped and started again. The inputs go through a build
 # without the address sanitizer, which is several times as fast; undefined behaviour, a broken promise of the target, a
 # crash, 10 seconds or 1 GB stop it there. Then all that it kept goes through the build with the address sanitizer. In slices
-# of SLICE inputs, a target after the other. Ends with "N executions, N findings"; each leaves its input in build/findings.
+# of SLICE inputs of at most MAX_LEN bytes, a target after the other. Ends with "N executions, N findings"; each leaves its input in build/findings.
 set -u
 runs=$1 slice=${SLICE:-1000000} failed=0 total=0; shift
 fast=build/clang-fast-fuzzer-no-link-undefined/tests/fuzz
@@ -29,7 +29,7 @@ for ((more = 1; more && failed == 0; )); do
 		read -r n us < <(had "$t")
 		left=$((runs - n)); [ $left -gt 0 ] || continue
 		more=1; mkdir -p build/corpus/"$t"; start=${EPOCHREALTIME/./}
-		run "$fast" "$t" -runs=$((left < slice ? left : slice)) -max_len=8192 -dict=tests/fuzz/"$t".dict || break
+		run "$fast" "$t" -runs=$((left < slice ? left : slice)) -max_len=${MAX_LEN:-8192} -dict=tests/fuzz/"$t".dict || break
 		n=$((n + $(sed -n 's/^stat::number_of_executed_units: *//p' build/findings/"$t".log)))
 		echo $n $((us + ${EPOCHREALTIME/./} - start)) >build/corpus/"$t".runs
 	done
