@@ -273,6 +273,51 @@ static void test_directory(void)
 	same("no name", "an entry without a name", (struct side){ "", 0, a.crc, a.packed, a.size, 0, 0 }, FILE_MODE);
 }
 
+/* The end of a zip of more than fits 32 bits, of which the directory begins at from: record, locator, end record. */
+struct end64 { uint64_t n, size, off, at, own; uint32_t disk; bool narrow; };
+
+static struct end64 end64_of(size_t from)
+{
+	return (struct end64){ .n = 1, .size = b.n - from, .off = from, .at = b.n, .own = 44 };
+}
+
+static void end64(const char *id, const char *word, struct end64 x)
+{
+	uint64_t n = x.narrow ? 7 : UINT16_MAX, wide = UINT32_MAX;
+
+	le(4, 0x06064B50), le(8, x.own), le(2, 45), le(2, 45), le(4, 0), le(4, 0), le(8, x.n), le(8, x.n), le(8, x.size), le(8, x.off);
+	le(4, 0x07064B50), le(4, x.disk), le(8, x.at), le(4, 1);
+	le(4, 0x06054B50), le(4, 0), le(2, n), le(2, n), le(4, wide), le(4, wide), le(2, 0);
+	given(id, word);
+}
+
+static size_t one_member(void)
+{
+	const struct side a = PLAIN("config.json");
+	size_t from;
+
+	local(&a), from = b.n, central(&a, FILE_MODE, 0);
+	return from;
+}
+
+static void test_zip64(void)
+{
+	struct end64 x;
+
+#define WRONG(id, word, change) do { x = end64_of(one_member()); change; end64(id, word, x); } while (0)
+	WRONG("a zip64 end", fine, (void)0);
+	WRONG("AR-21 a record elsewhere", "not where it should be", x.at--);
+	WRONG("AR-21 a record on another volume", "not where it should be", x.disk = 1);
+	WRONG("AR-21 a record of another size", "contradicts", x.own++);
+	WRONG("AR-21 two numbers of entries", "contradicts", x.narrow = true);
+	WRONG("AR-21 more entries", "no directory entry", x.n = 2);
+	WRONG("AR-21 2^63 entries", "is the limit", x.n = UINT64_MAX / 2);
+	WRONG("AR-21 a directory of 2^40 bytes", "zip directory of", x.size = UINT64_C(1) << 40);
+	WRONG("AR-21 a directory that wraps around", "does not end at byte", x.off = UINT64_MAX - 10);
+	WRONG("AR-27 between directory and record", "does not end at byte", x.size--);
+#undef WRONG
+}
+
 static void test_count(void)
 {
 	hostile_report("archives as sources", 85);
@@ -293,6 +338,7 @@ int main(void)
 	RUN(test_crc);
 	RUN(test_deflated);
 	RUN(test_directory);
+	RUN(test_zip64);
 	RUN(test_count);
 	unlink(path);
 	rmdir(dir);

@@ -153,6 +153,7 @@ gzip -c m/config.json >l.gz; refused 'one file, compressed' l.gz 'is one compres
 tar czf l.tgz m && gzip -c l.tgz >l.tar; refused 'compressed twice' l.tar 'compressed twice'
 truncate -s 300M zeros && mv zeros m/zeros.json
 tar czf bomb.tgz m/config.json m/zeros.json; refused 'a bomb' bomb.tgz 'to more than 200 times'
+# AR-20
 mkdir m/many && (cd m/many && seq 16390 | xargs touch)
 tar cf l.tar m; refused 'too many files' l.tar 'more than 16384 entries, the limit'
 done_testing
