@@ -92,8 +92,7 @@ enum status file_read(const struct file *f, void *buf, size_t n, uint64_t off, s
 	/* what follows a member is another's */
 	if (f->part && (off > f->have || n > f->have - off))
 		return err_set(e, ERR_IO, "%s: bytes %llu..%llu are wanted and %llu are there (of %llu); give the command the "
-		"whole "
-			       "file", f->path, (unsigned long long)off, (unsigned long long)(off + n),
+			       "whole file", f->path, (unsigned long long)off, (unsigned long long)(off + n),
 			       (unsigned long long)f->have, (unsigned long long)f->id.size);
 	while (done < n) {
 		ssize_t k = pread(f->fd, p + done, n - done, (off_t)(from + done));

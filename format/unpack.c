@@ -92,8 +92,7 @@ static enum status begin(struct unpack *u, uint64_t need, bool exact, struct err
 	m->scratch.fd = s.fd;
 	m->scratch.path = s.dir;
 	snprintf(line, sizeof line, "%.400s: is compressed: it is unpacked to a file without a name in %.400s, gone at the end: "
-		 "%s%llu "
-		 "bytes, %llu are free", m->file.path, s.dir, exact ? "" : "at least ", (unsigned long long)need,
+		 "%s%llu bytes, %llu are free", m->file.path, s.dir, exact ? "" : "at least ", (unsigned long long)need,
 		 (unsigned long long)free_bytes(u));
 	if (u->o->say)
 		u->o->say(u->o->arg, line);
@@ -117,9 +116,8 @@ static enum status member_begin(struct unpack *u, struct member *x, struct err *
 		return err_wrap(e, "%s: member '%.200s' of %llu bytes", u->m->file.path, x->name, (unsigned long long)x->size);
 	if (!headers && free_bytes(u) < x->size)
 		return err_set(e, ERR_IO, "%s: member '%.200s' unpacks to %llu bytes, %llu are free in %s; free space, or give "
-			       "--scratch "
-			       "DIR", u->m->file.path, x->name, (unsigned long long)x->size, (unsigned long long)free_bytes(u),
-			       u->m->scratch.path);
+			       "--scratch DIR", u->m->file.path, x->name, (unsigned long long)x->size,
+			       (unsigned long long)free_bytes(u), u->m->scratch.path);
 	return OK;
 }
 
@@ -323,8 +321,8 @@ static enum status inflate_member(struct unpack *u, struct member *x, uint8_t *b
 
 	if (x->size > FREE_BYTES && x->size / MAX_RATIO > x->packed)
 		return err_set(e, ERR_UNSUPPORTED, "%s: member '%.200s' unpacks to more than %d times its %llu bytes, past the "
-			       "limit; unpack "
-			       "it yourself if you trust it", u->m->file.path, x->name, MAX_RATIO, (unsigned long long)x->packed);
+			       "limit; unpack it yourself if you trust it", u->m->file.path, x->name, MAX_RATIO,
+			       (unsigned long long)x->packed);
 	st = member_begin(u, x, e);
 	if (st != OK)
 		return st;
