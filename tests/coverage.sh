@@ -4,7 +4,7 @@
 # code 1 below LEAST percent (default 95) of all lines together or LEAST_BRANCHES (85), or where a test fails.
 set -u
 least=${LEAST:-95} least_branches=${LEAST_BRANCHES:-85} failed=0
-export INGOT_SANDBOX=off	# a confined program could not write its counters
+export FAULTS=${FAULTS:-12} INGOT_SANDBOX=off	# a confined program could not write its counters
 find "$BUILD" -name '*.gcda' -delete
 for t in "$@"; do "$t" >/dev/null || failed=1; done
 for t in archives damage errors faults replay runtime_bad sign sources split; do sh tests/cli/$t.sh >/dev/null || failed=1; done
