@@ -170,6 +170,8 @@ void plan_close(struct plan *p);
 /* split.c: every output as files of at most `most` bytes, where one is larger. The plan is in its last form. */
 enum status plan_split(struct plan *p, uint64_t most, const struct vocab *v, const struct plan_options *o,
 		       struct err *e) MUST_USE;
+/* Bytes of out before its .gguf, if it ends so: what the files of a set are called by. */
+size_t split_stem(const char *out);
 /* The name of one of them: OUT, or OUT-00001-of-00003.gguf. Owned by the caller. */
 char *split_path(const char *out, const struct plan_output *file, struct err *e) MUST_USE;
 /* Elements of the run that chunk `chunk` of a tensor needs, and where its first byte lies in what

@@ -90,13 +90,11 @@ static bool in_work(const struct beside *b, const char *name)
 /* BASE, or a file of a set that is called so. */
 static bool is_called(const char *name, const char *base)
 {
-	size_t stem = strlen(base);
+	size_t stem = split_stem(base);
 	struct gguf_set_name set;
 
 	if (strcmp(name, base) == 0)
 		return true;
-	if (stem > 5 && strcmp(base + stem - 5, ".gguf") == 0)
-		stem -= 5;
 	return gguf_set_name(name, &set) && set.stem == stem && memcmp(name, base, stem) == 0;
 }
 

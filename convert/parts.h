@@ -39,7 +39,7 @@ enum status parts_merge(struct journal *j, struct convert_result *r, const struc
 /* Removes all that parts keep beside the output, OUT.parts at last. */
 void parts_clear(const char *out);
 
-/* leftover.c: the journals and locks of parts, of any number, go. */
+/* leftover.c, where a folder that cannot be listed has nothing in it: the journals and locks of parts, of any number, go. */
 void leftover_parts(const char *out);
 /* How many partial files lie beside the outputs that another division of them has made and this run would not replace
  * or go on with, and at which no one works; discard removes them. */

@@ -306,9 +306,10 @@ static enum status check_all(struct checking *k, struct err *e)
 		pthread_join(t[--n], NULL);
 	if (is_stopped(k))
 		return err_stopped(e, k->run->stop, "");
-	if (atomic_load(&k->failed))
-		*e = k->err;
-	return atomic_load(&k->failed) ? e->status : OK;
+	if (!atomic_load(&k->failed))
+		return OK;
+	*e = k->err;
+	return e->status;
 }
 
 /* The lists of outputs, if they are not there yet. */

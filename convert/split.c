@@ -165,13 +165,18 @@ out:
 	return st;
 }
 
+size_t split_stem(const char *out)
+{
+	size_t n = strlen(out);
+
+	return n > 5 && strcmp(out + n - 5, ".gguf") == 0 ? n - 5 : n;
+}
+
 char *split_path(const char *out, const struct plan_output *file, struct err *e)
 {
-	struct gguf_set_name name = { .stem = strlen(out), .n = file->n_files };
+	struct gguf_set_name name = { .stem = split_stem(out), .n = file->n_files };
 
 	if (file->n_files <= 1)
 		return mem_strdup(out, e);
-	if (name.stem > 5 && strcmp(out + name.stem - 5, ".gguf") == 0)
-		name.stem -= 5;
 	return gguf_set_path(out, &name, file->file, e);
 }

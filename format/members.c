@@ -154,11 +154,24 @@ static enum status sort(struct members *m, struct err *e)
 	return OK;
 }
 
-static const struct member *find(const struct members *m, const char *name)
-{
-	struct member key = { .name = (char *)(uintptr_t)name };	/* only compared */
+/* A name in two pieces: root is empty, or ends with a slash. */
+struct below { const char *root, *name; };
 
-	return bsearch(&key, m->v, m->n, sizeof key, by_name);
+static int by_both(const void *key, const void *member)
+{
+	const struct below *k = key;
+	const char *name = ((const struct member *)member)->name;
+	size_t n = strlen(k->root);
+	int order = strncmp(k->root, name, n);
+
+	return order ? order : strcmp(k->name, name + n);
+}
+
+static const struct member *find(const struct members *m, const char *root, const char *name)
+{
+	const struct below key = { root, name };
+
+	return bsearch(&key, m->v, m->n, sizeof *m->v, by_both);
 }
 
 /* ---- links ---------------------------------------------------------------------------------*/
@@ -196,7 +209,7 @@ static enum status follow(struct members *m, struct member *x, char *buf, struct
 	if (x->link[0] == '/' || strlen(x->link) > MAX_MEMBER_NAME || !resolve(x->name, x->link, buf))
 		return err_set(e, ERR_FORMAT, "%s: entry '%.200s' is a link to '%.200s', out of the archive; do not unpack it, "
 			       "take it from elsewhere", m->file.path, x->name, x->link);
-	x->to = find(m, buf);
+	x->to = find(m, "", buf);
 	if (!x->to || x->to->link)
 		return err_set(e, ERR_FORMAT, "%s: entry '%.200s' is a link to '%.200s', which is no file of the archive; pack "
 			       "the blobs with it, or files in place of links (tar -h)", m->file.path, x->name, x->link);
@@ -348,37 +361,16 @@ out:
 
 /* ---- using the list ------------------------------------------------------------------------*/
 
-struct below { const char *root, *name; };
-
-/* As by_name, of root and name in one. */
-static int by_both(const void *key, const void *member)
-{
-	const struct below *k = key;
-	const char *name = ((const struct member *)member)->name;
-	size_t n = strlen(k->root);
-	int order = strncmp(k->root, name, n);
-
-	return order ? order : strcmp(k->name, name + n);
-}
-
-/* root is empty, or ends with a slash */
-static const struct member *below_root(const struct members *m, const char *name)
-{
-	const struct below key = { m->root, name };
-
-	return bsearch(&key, m->v, m->n, sizeof *m->v, by_both);
-}
-
 const struct member *members_find(const struct members *m, const char *name)
 {
-	const struct member *x = below_root(m, name);
+	const struct member *x = find(m, m->root, name);
 
 	return x && x->link ? x->to : x;
 }
 
 bool members_blob(const struct members *m, const char *name, struct digest *etag)
 {
-	const struct member *x = below_root(m, name);
+	const struct member *x = find(m, m->root, name);
 
 	return x && x->link && blob_link(x->link, etag);
 }

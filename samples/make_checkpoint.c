@@ -26,7 +26,7 @@ struct options {
 static const char usage[] =
 "usage: make_checkpoint DIR [OPTIONS]\n"
 "Writes a DeepSeek-V4 checkpoint into DIR, which must not hold one yet.\n"
-"  --preset tiny|flash|pro   dimensions to start from (tiny); flash and pro are filled with\n"
+"  --preset tiny|least|flash|pro   dimensions to start from (tiny); flash and pro are filled with\n"
 "                        noise and have one shard a layer\n"
 "  --layers N            only the first N layers\n"
 "  --with-mtp            the block that predicts one token further (mtp.0)\n"
@@ -66,6 +66,23 @@ static const struct spec tiny = {
 	.fp4_type = DT_I8, .ids_type = DT_I64, .scale_name = "scale",
 };
 
+/* For tests that make or convert one again and again: under a megabyte, with every kind of layer. */
+static void preset_least(struct spec *s)
+{
+	*s = tiny;
+	s->n_layer = 3;
+	s->n_embd = 64;
+	s->n_vocab = 320;
+	s->n_head = 2;
+	s->head_dim = 32;
+	s->n_rot = 16;
+	s->q_lora = 32;
+	s->o_lora = 32;
+	s->n_ff_exp = 32;
+	s->n_expert = 4;
+	s->n_hash = 1;
+}
+
 /* The published dimensions; layers alternate between the two kinds of compression. */
 static void preset_large(struct spec *s, bool pro)
 {
@@ -98,10 +115,12 @@ static enum status preset(struct spec *s, const char *name, struct err *e)
 {
 	if (strcmp(name, "tiny") == 0)
 		*s = tiny;
+	else if (strcmp(name, "least") == 0)
+		preset_least(s);
 	else if (strcmp(name, "flash") == 0 || strcmp(name, "pro") == 0)
 		preset_large(s, *name == 'p');
 	else
-		return err_set(e, ERR_USAGE, "--preset %s: not one of tiny, flash, pro", name);
+		return err_set(e, ERR_USAGE, "--preset %s: not one of tiny, least, flash, pro", name);
 	return OK;
 }
 

@@ -16,10 +16,9 @@ fail() { failed=$((failed + 1)); echo "FAILED: $*"; head -n 3 err 2>/dev/null; }
 report() { echo "$1: $((passed + failed - before)) cases, $failed failed so far, $SECONDS s"; before=$((passed + failed)); }
 echo "seed $SEED, scale $SCALE, in $dir"
 
-small='--n-embd 64 --n-head 2 --head-dim 32 --n-rot 16 --q-lora 32 --o-groups 2 --o-lora 32 --n-ff-exp 32 --n-expert 4
-	--n-expert-used 2 --layers 3 --n-hash 1 --record-time 4102444800'
+small='--preset least --record-time 4102444800'
 {
-	"$BUILD/samples/make_checkpoint" src $small --n-vocab 320 --shards 3 --scales-apart &&
+	"$BUILD/samples/make_checkpoint" src $small --shards 3 --scales-apart &&
 	"$BUILD/samples/make_checkpoint" long $small --n-vocab 40960 --fill noise &&	# tables of more than one chunk
 	"$INGOT" convert src -o ref.gguf -q && "$INGOT" convert long -o long.gguf -q &&
 	"$INGOT" convert "$SRC/samples/v4-tiny" -o tiny.gguf --no-mtp --recipe q8 -q

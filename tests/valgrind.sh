@@ -17,8 +17,7 @@ under() {
 		failed=$((failed + 1)); echo "FAILED: $*"; head -n 30 err
 	fi
 }
-"$BUILD/samples/make_checkpoint" src --n-embd 64 --n-head 2 --head-dim 32 --n-rot 16 --q-lora 32 --o-groups 2 --o-lora 32 --n-ff-exp 32 \
-	--n-expert 4 --n-expert-used 2 --layers 3 --n-hash 1 --n-vocab 320 --shards 3 --with-mtp --record-time 4102444800 >out 2>&1
+"$BUILD/samples/make_checkpoint" src --preset least --shards 3 --with-mtp --record-time 4102444800 >out 2>&1
 tar czf src.tar.gz src
 seq -s ' ' 5 20 >ids
 under convert src -o a.gguf -q -t 2

@@ -88,8 +88,8 @@ bad_value 'an expert twice' tiny 'row 5, column 1, .*: expert id 3 a second time
 bad_value 'ids of 32 bits' i32 'row 7, column 0, .*: expert id 4, there are 4' layers.0.ffn.gate.tid2eid 56 04000000
 
 # pieces: the last element of tensors that are cut
-check 'make ids' "$MAKE_CHECKPOINT" ids --n-embd 64 --n-head 2 --head-dim 32 --n-rot 16 --q-lora 32 --o-groups 2 --o-lora 32 \
-	--n-ff-exp 64 --n-expert 8 --n-expert-used 7 --idx-head 2 --idx-dim 64 --ratios 4 --n-hash 1 --fill noise --n-vocab 150001
+check 'make ids' "$MAKE_CHECKPOINT" ids --preset least --n-ff-exp 64 --n-expert 8 --n-expert-used 7 --idx-head 2 --idx-dim 64 --ratios 4 \
+	--fill noise --n-vocab 150001
 list ids
 exits 'many tokens' 0 "$INGOT" verify ids --deep
 bad_value 'the last id of many' ids 'row 150000, column 6, .*: expert id 9' layers.0.ffn.gate.tid2eid 8400048 0900000000000000

@@ -6,9 +6,7 @@
 release_only
 FAULTS=${FAULTS:-3} SO=$SRC/$BUILD/tests/fault.so SPY=${LD_PRELOAD:-}
 
-small='--n-embd 64 --n-head 2 --head-dim 32 --n-rot 16 --q-lora 32 --o-groups 2 --o-lora 32 --n-ff-exp 32 --n-expert 4
-	--n-expert-used 2 --layers 3 --n-hash 1 --n-vocab 320 --shards 3 --record-time 4102444800'
-"$MAKE_CHECKPOINT" src $small --with-mtp >/dev/null 2>&1 && "$INGOT" convert src -o ref.gguf -q >/dev/null 2>&1 &&
+"$MAKE_CHECKPOINT" src --preset least --shards 3 --with-mtp --record-time 4102444800 >/dev/null 2>&1 && "$INGOT" convert src -o ref.gguf -q >/dev/null 2>&1 &&
 	"$INGOT" quantize ref.gguf -o q.gguf --recipe q8 -q >/dev/null 2>&1 && "$INGOT" convert src -o set.gguf --no-mtp -q \
 	--split-max-size 250K >/dev/null 2>&1 || bad 'the files that are worked on'
 "$INGOT" sign q.gguf --key "$SRC/tests/golden/sign/p256.pem" >/dev/null 2>&1 || bad 'a signature'

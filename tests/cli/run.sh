@@ -106,8 +106,7 @@ exits 'the sample' 0 $R "$SAMPLE" -p 'What is hack?' -n 24 -v
 says 'the sample' '^chat encoding of the preview models .*, think none$'
 exits 'the sample, a GGUF' 0 $R a.gguf -p 'What is hack?' -n 24 -t 3 --json c.json
 check 'in turns' sh -c "echo '$(field c.json prompt_ids)' | grep -qE '^\[0,1020,[0-9,]+,1021,1023\]$'"
-dims='--n-embd 64 --n-head 2 --head-dim 32 --n-rot 16 --q-lora 32 --o-groups 2 --o-lora 32 --n-ff-exp 32 --n-expert 4
-	--n-expert-used 2 --idx-head 2 --idx-dim 64 --n-vocab 4010 --ratios 0,4,128 --n-hash 1 --fill noise --record-time 4102444800'
+dims='--preset least --idx-head 2 --idx-dim 64 --n-vocab 4010 --fill noise --record-time 4102444800'
 # chat NAME OPTIONS...: a checkpoint whose vocabulary has turns
 chat() {
 	name=$1; shift

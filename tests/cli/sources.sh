@@ -44,8 +44,7 @@ exits 'big as q8' 0 "$INGOT" convert big -o q1.gguf --recipe q8 -t 1
 exits 'big as q8 with threads' 0 "$INGOT" convert big -o q6.gguf --recipe q8 -t 6
 same 'big as q8 with threads' mtp-q1.gguf mtp-q6.gguf
 rm -rf big big.gguf big5.gguf mtp-big*.gguf q[16].gguf mtp-q*.gguf
-check 'make ids' "$MAKE_CHECKPOINT" ids --n-embd 64 --n-head 2 --head-dim 32 --n-rot 16 --q-lora 32 --o-groups 2 --o-lora 32 \
-	--n-ff-exp 64 --n-expert 8 --n-expert-used 7 --idx-head 2 --idx-dim 64 --ratios 4 --n-hash 1 --fill noise \
+check 'make ids' "$MAKE_CHECKPOINT" ids --preset least --n-ff-exp 64 --n-expert 8 --n-expert-used 7 --idx-head 2 --idx-dim 64 --ratios 4 --fill noise \
 	--record-time 4102444800 --n-vocab 150001
 exits 'convert ids' 0 "$INGOT" convert ids -o ids.gguf -t 3
 exits 'values of ids' 0 "$LOSSLESS" ids ids.gguf

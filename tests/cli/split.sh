@@ -122,12 +122,15 @@ exits 'it is there' 2 $C -o s.gguf --split-max-size 2M
 says 'it is there' 'exists already'
 exits 'by force' 0 $C -o s.gguf --split-max-size 2M --force -q
 exits 'by force' 0 "$INGOT" verify $FIRST -q
-$C -o r.gguf --split-max-size 2M -q -t 1 --journal-every 64K >/dev/null 2>&1 &
-pid=$!
-for i in $(seq 200); do [ -e r.gguf.journal ] && break; sleep 0.01; done
-kill -9 $pid 2>/dev/null
-wait $pid 2>/dev/null
-if [ -e r.gguf.journal ]; then
+killed() {	# a conversion to r.gguf, once it has a journal; false if it was faster
+	$C -o r.gguf --split-max-size 2M -q -t 1 --journal-every 64K >/dev/null 2>&1 &
+	pid=$!
+	for i in $(seq 200); do [ -e r.gguf.journal ] && break; sleep 0.01; done
+	kill -9 $pid 2>/dev/null
+	wait $pid 2>/dev/null
+	[ -e r.gguf.journal ]
+}
+if killed; then
 	exits 'leftovers are seen' 2 $C -o r.gguf --split-max-size 2M
 	says 'leftovers are seen' 'an earlier run left it'
 	rm r.gguf.journal; : >mtp-r-00001-of-00077.gguf.partial; : >r.gguf.partial; : >r-x-00001-of-00002.gguf.partial
@@ -136,17 +139,12 @@ if [ -e r.gguf.journal ]; then
 	exits 'another division, no journal' 2 $C -o r.gguf --resume
 	says 'another division, no journal' 'an earlier run that divided it otherwise'
 	exits 'another division, by force' 0 $C -o r.gguf --split-max-size 3M --force -q
-	check 'nothing is left of another division' test "$(ls -d r*.partial mtp-r*.partial)" = r-x-00001-of-00002.gguf.partial
+	check 'nothing is left of another division' test "$(ls -d r*.partial mtp-r*.partial 2>/dev/null)" = r-x-00001-of-00002.gguf.partial
 	rm -f r-* mtp-r*
-	$C -o r.gguf --split-max-size 2M -q -t 1 --journal-every 64K >/dev/null 2>&1 &
-	pid=$!
-	for i in $(seq 200); do [ -e r.gguf.journal ] && break; sleep 0.01; done
-	kill -9 $pid 2>/dev/null
-	wait $pid 2>/dev/null
-fi
-if [ -e r.gguf.journal ]; then
-	exits 'resume with another size' 2 $C -o r.gguf --split-max-size 3M --resume
-	says 'resume with another size' 'an earlier run had other options'
+	if killed; then
+		exits 'resume with another size' 2 $C -o r.gguf --split-max-size 3M --resume
+		says 'resume with another size' 'an earlier run had other options'
+	fi
 fi
 : >k-00001-of-00009.gguf.partial; : >mtp-k-00001-of-00009.gguf.partial
 exits 'beside one at work' 0 flock k-00001-of-00009.gguf.lock $C -o k.gguf --split-max-size 3M --no-mtp --force -q
